@@ -1,0 +1,154 @@
+// 1. The header and everything it names is read and judged; each structure that owns clusters becomes a region.
+// 2. The refcount table is read: its blocks are metadata too.
+// 3. The mapping of all layers is walked once; every reference is counted into the label map, every entry judged.
+// 4. Labels are compared with the refcounts on disk. Clusters with several owners, and leaks, get a closer look.
+// 5. If the labels did not fit into memory, 3 and 4 are repeated for the next stretch of the file, without
+// judging again.
+// 6. Compressed streams are held against each other; --deep decodes them and reads all data.
+// 7. The findings that are kept get their owners.
+#include "analyzer/check.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "analyzer/compressed_streams.hpp"
+#include "analyzer/copied_flags.hpp"
+#include "analyzer/deep.hpp"
+#include "analyzer/header_checks.hpp"
+#include "analyzer/image.hpp"
+#include "analyzer/leaks.hpp"
+#include "analyzer/mapping_checks.hpp"
+#include "analyzer/misflagged.hpp"
+#include "analyzer/overlaps.hpp"
+#include "analyzer/raw_data_file.hpp"
+#include "analyzer/refcounts.hpp"
+#include "analyzer/tail.hpp"
+#include "analyzer/walk.hpp"
+#include "base/parallel.hpp"
+
+namespace cowvet::analyzer {
+
+using namespace findings::literals;
+using findings::Finding;
+
+namespace {
+
+constexpr std::uint64_t label_budget = 40ULL << 20;
+
+class Check {
+ public:
+  Check(Image& image, Verdict& verdict) : image_(image), verdict_(verdict), g_(*image.geometry) {}
+
+  base::Result<void> run() {
+    const unsigned jobs = image_.options.jobs != 0 ? image_.options.jobs : base::default_jobs();
+    Refcounts refcounts(image_);
+    MetadataMap metadata;
+    for (const auto& region : image_.regions) metadata.add(region);
+    refcounts.read_table(metadata);
+    metadata.seal(g_);
+    MappingWalk walk(image_, metadata, jobs);
+
+    auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), budget());
+    if (!labels) return std::unexpected(labels.error());
+    std::uint64_t highest_used = 0;
+    std::uint64_t beyond_eof = 0;
+    std::uint64_t wrong = 0;
+    Reach reach;
+    bool any_compressed = false;
+    bool any_clear_copied = false;
+    for (bool first_window = true;; first_window = false) {
+      metadata.label(**labels, g_);
+      refcounts.label_blocks(**labels);
+      MappingChecks checks(image_, walk, metadata, **labels, first_window);
+      if (auto walked = walk.run(checks); !walked) return walked;
+      if (first_window) {
+        verdict_.statistics = checks.statistics();
+        reach = checks.reach();
+        any_compressed = checks.saw_compressed();
+        any_clear_copied = checks.saw_clear_copied();
+        report_repeated_tables(image_, walk, refcounts);
+        report_walk_cost(image_, checks);
+      }
+      const auto compared = refcounts.compare(**labels, jobs);
+      highest_used = std::max(highest_used, compared.highest_used);
+      wrong += compared.wrong;
+      beyond_eof += compared.counted_beyond_eof;
+      if (any_clear_copied)
+        if (auto done = report_clear_copied(image_, walk, **labels, refcounts); !done) return done;
+      if (auto done = report_overlaps(image_, walk, metadata, **labels, refcounts); !done) return done;
+      examine_leaks(image_, walk, **labels, compared.leaks);
+      if (image_.options.deep) examine_free(image_, walk, **labels, compared.leaks);
+      if (!labels.value()->advance()) break;
+    }
+    verdict_.statistics.total_clusters = g_.clusters(image_.header.v2.size);
+    verdict_.statistics.image_end_offset = highest_used << g_.cluster_bits();
+    check_tail(image_, metadata, reach, highest_used, beyond_eof);
+    check_misflagged(image_, metadata, refcounts, wrong, jobs);
+    if (any_compressed)
+      if (auto done = check_compressed_streams(image_, walk); !done) return done;
+    if (image_.options.deep)
+      if (auto done = check_deep(image_, walk); !done) return done;
+    if (image_.options.deep && image_.options.data_file != nullptr && image_.header.raw_external_data())
+      if (auto done = check_raw_data_file(image_, walk, *image_.options.data_file); !done) return done;
+
+    verdict_.findings = image_.findings.take_sorted();
+    return name_owners(image_, walk, metadata, verdict_.findings);
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t budget() const {
+    return image_.options.memory_limit.value_or(label_budget +
+                                                (image_.device.allocated() >> g_.cluster_bits()));
+  }
+  Image& image_;
+  Verdict& verdict_;
+  const format::Geometry g_;
+};
+
+void judge_l1_length(Image& image) {
+  const auto& header = image.header.v2;
+  const std::uint64_t needed = image.geometry->l1_entries(header.size);
+  if (!image.l1_usable || header.l1_size <= needed) return;
+  // A snapshot with VM state, or of a larger disk, has a table as long: that is where the length comes from.
+  if (std::ranges::any_of(image.snapshots,
+                          [&](const auto& s) { return s.data.entry.l1_size >= header.l1_size; }))
+    return;
+  image.report(header_finding<&format::HeaderV2::l1_size>(image, "l1/oversized"_rule)
+                   .wanted(findings::Value::dec(needed)));
+}
+
+}  // namespace
+
+base::Result<Verdict> check(const storage::Device& device, const Options& options,
+                            findings::Collector& findings, base::Progress& progress) {
+  Verdict verdict;
+  Image image(device, options, findings, progress);
+  const auto before = device.identity();
+  read_structures(image);
+  if (image.geometry) {
+    judge_l1_length(image);
+    Check walk(image, verdict);
+    if (auto done = walk.run(); !done) {
+      if (done.error().kind != base::ErrorKind::limit) return std::unexpected(done.error());
+      image.report(Finding{"refcount/incomplete"_rule}.at("l1").saying(done.error().message));
+      verdict.complete = false;
+      verdict.incomplete = done.error().message;
+    }
+  }
+  if (options.in_use) image.report(Finding{"file/in-use"_rule}.at("file"));
+  if (before != device.identity()) image.report(Finding{"file/changed-during-check"_rule}.at("file"));
+
+  auto kept = findings.take_sorted();  // what came after the walk took the others
+  verdict.findings.insert(verdict.findings.end(), std::make_move_iterator(kept.begin()),
+                          std::make_move_iterator(kept.end()));
+  std::ranges::sort(verdict.findings);
+  verdict.header = image.header;
+  verdict.geometry = image.geometry;
+  verdict.recognised = image.geometry || image.header.v2.magic == format::qcow_magic;
+  verdict.inferred = image.inferred;
+  verdict.doubts = std::move(image.doubts);
+  verdict.summary = findings.summary();
+  return verdict;
+}
+
+}  // namespace cowvet::analyzer

@@ -1,0 +1,165 @@
+#include "analyzer/claims.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace cowvet::analyzer {
+
+using base::GuestOffset;
+using findings::Owner;
+
+Claims::Claims(Image& image, MappingWalk& walk, const MetadataMap& metadata,
+               std::vector<std::uint64_t> clusters)
+    : walk_(walk),
+      metadata_(metadata),
+      geometry_(*image.geometry),
+      naming_(image, walk.trees()),
+      clusters_(std::move(clusters)),
+      counts_(clusters_.size()) {}
+
+// Adds make(cluster) for each looked-at cluster of [first, last].
+template <class Make>
+void Claims::claim(std::uint64_t first, std::uint64_t last, Make&& make) {
+  for (auto it = std::ranges::lower_bound(clusters_, first); it != clusters_.end() && *it <= last; ++it) {
+    auto& count = counts_[static_cast<std::size_t>(it - clusters_.begin())];
+    Claim claim = make(*it);
+    count.refs += claim.refs;
+    if (++count.claims <= most_claims) claims_.push_back(claim);
+  }
+}
+
+std::uint32_t Claims::layers_of(const std::vector<std::uint32_t>& trees) {
+  const auto [it, fresh] = known_layers_.try_emplace(trees, static_cast<std::uint32_t>(layers_.size()));
+  if (fresh) layers_.push_back(trees);
+  return it->second;
+}
+
+base::Result<void> Claims::collect() {
+  const auto& regions = metadata_.regions();
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    if (regions[i].length == 0) continue;
+    const std::uint64_t first = geometry_.cluster_of(regions[i].begin).raw();
+    const std::uint64_t last =
+        base::saturating_add(regions[i].begin.raw(), regions[i].length - 1) >> geometry_.cluster_bits();
+    claim(first, last, [&](std::uint64_t cluster) {
+      return Claim{.cluster = cluster,
+                   .type = Claim::Type::metadata,
+                   .kind = regions[i].kind,
+                   .entry = static_cast<std::uint32_t>(i),
+                   .refs = 1};
+    });
+  }
+  for (const auto block : metadata_.blocks())
+    claim(block, block, [](std::uint64_t cluster) {
+      return Claim{
+          .cluster = cluster, .type = Claim::Type::metadata, .kind = Kind::refcount_block, .refs = 1};
+    });
+  if (auto walked = walk_.run_in_order(*this); !walked) return walked;
+  std::ranges::sort(implausible_);
+  std::ranges::sort(claims_, {}, [](const Claim& c) {
+    return std::tuple(c.cluster, c.type, c.kind, c.l1_index, c.entry, c.layers, c.table);
+  });
+  return {};
+}
+
+void Claims::group(const Group& group, unsigned) {
+  for (const auto& use : group.uses) {
+    const std::uint64_t cluster = geometry_.cluster_of(use.table).raw();
+    claim(cluster, cluster, [&](std::uint64_t c) {
+      return Claim{.cluster = c,
+                   .type = Claim::Type::table,
+                   .kind = Kind::l2,
+                   .active = use.active,
+                   .copied = use.copied,
+                   .layers = layers_of(use.trees),
+                   .refs = use.refs_here,
+                   .l1_index = group.l1_index,
+                   .table = use.table.raw()};
+    });
+  }
+}
+
+void Claims::table(const Group&, const TableUse& use, const Table& table, unsigned) {
+  if (table.implausible && std::ranges::binary_search(clusters_, geometry_.cluster_of(use.table).raw()))
+    implausible_.push_back(use.table.raw());
+}
+
+void Claims::owned(const Group& group, std::span<const Owned> items, unsigned) {
+  for (const auto& item : items) {
+    const auto& run = item.run;
+    const bool compressed = run.type == EntryType::compressed;
+    if (!compressed && walk_.rules().external_data) continue;
+    const ClusterSpan span = host_clusters(run, geometry_);
+    claim(span.first, span.first + span.count - 1, [&](std::uint64_t cluster) {
+      std::vector<std::uint32_t> trees;
+      if (item.uses.empty()) {
+        trees = group.uses[item.use].trees;
+      } else {
+        for (const auto use : item.uses)
+          trees.insert(trees.end(), group.uses[use].trees.begin(), group.uses[use].trees.end());
+        std::ranges::sort(trees);
+      }
+      return Claim{.cluster = cluster,
+                   .type = compressed ? Claim::Type::compressed : Claim::Type::data,
+                   .kind = compressed ? Kind::compressed : Kind::data,
+                   .active = item.active,
+                   .copied = item.active && run.copied,
+                   .entry = run.first + (compressed ? 0 : static_cast<std::uint32_t>(cluster - span.first)),
+                   .layers = layers_of(trees),
+                   .refs = item.refs,
+                   .l1_index = group.l1_index,
+                   .table = group.uses[item.use].table.raw()};
+    });
+  }
+}
+
+std::span<const Claim> Claims::on(std::uint64_t cluster) const {
+  return std::ranges::equal_range(claims_, cluster, {}, &Claim::cluster);
+}
+
+std::uint64_t Claims::total(std::uint64_t cluster) const {
+  const auto it = std::ranges::lower_bound(clusters_, cluster);
+  return it != clusters_.end() && *it == cluster
+             ? counts_[static_cast<std::size_t>(it - clusters_.begin())].refs
+             : 0;
+}
+
+bool Claims::implausible(const Claim& table) const {
+  return table.type == Claim::Type::table && std::ranges::binary_search(implausible_, table.table);
+}
+
+std::string Claims::where(const Claim& claim) const {
+  if (claim.type == Claim::Type::metadata) {
+    if (claim.kind != Kind::refcount_block) return metadata_.regions()[claim.entry].where;
+    return fmt::format("refcount_block at {:#x}", claim.cluster << geometry_.cluster_bits());
+  }
+  const auto entry = naming_.l1_entry(walk_.trees()[layers_[claim.layers].front()], claim.l1_index);
+  return claim.type == Claim::Type::table ? entry : fmt::format("{}.l2[{}]", entry, claim.entry);
+}
+
+GuestOffset Claims::guest(const Claim& claim) const {
+  return GuestOffset{claim.l1_index * geometry_.span() +
+                     (std::uint64_t{claim.entry} << geometry_.cluster_bits())};
+}
+
+Owner Claims::owner(const Claim& claim) const {
+  Owner owner{std::string(to_string(claim.kind)), where(claim), std::nullopt};
+  if (claim.type == Claim::Type::data || claim.type == Claim::Type::compressed) {
+    const auto& tree = walk_.trees()[layers_[claim.layers].front()];
+    owner.guest = {guest(claim), geometry_.cluster_size(), naming_.layer(tree)};
+  } else if (claim.type == Claim::Type::table) {
+    owner.guest = {GuestOffset{claim.l1_index * geometry_.span()}, geometry_.span(),
+                   naming_.layer(walk_.trees()[layers_[claim.layers].front()])};
+  }
+  return owner;
+}
+
+void Claims::put_guest(findings::Finding& finding, const Claim& claim) const {
+  if (claim.type == Claim::Type::metadata) return;
+  const std::uint64_t length = claim.type == Claim::Type::table ? geometry_.span() : geometry_.cluster_size();
+  for (const auto tree : layers_[claim.layers])
+    naming_.put_guest(finding, walk_.trees()[tree], guest(claim), length);
+}
+
+}  // namespace cowvet::analyzer

@@ -1,0 +1,49 @@
+#include "analyzer/image.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace cowvet::analyzer {
+
+using namespace findings::literals;
+
+std::string SnapshotState::where() const { return fmt::format("snapshot[{}]", index); }
+std::string BitmapState::where() const { return fmt::format("bitmap[{}]", index); }
+
+void Image::doubt(std::string reason) {
+  if (std::ranges::find(doubts, reason) == doubts.end()) doubts.push_back(std::move(reason));
+}
+
+void Image::report(findings::Finding&& finding) {
+  finding.inferred = inferred;
+  findings.add(std::move(finding));
+}
+
+std::vector<std::byte> Image::read(base::HostOffset offset, std::uint64_t length, std::uint64_t limit,
+                                   std::string_view where) {
+  if (offset.raw() >= eof) return {};
+  std::vector<std::byte> bytes(static_cast<std::size_t>(std::min({length, limit, eof - offset.raw()})));
+  const auto request = device.read(offset.raw(), bytes);
+  if (request.os_error != 0)
+    report(findings::Finding{"file/io-error"_rule}
+               .at(std::string(where))
+               .on(offset, bytes.size())
+               .saying(std::generic_category().message(request.os_error)));
+  bytes.resize(static_cast<std::size_t>(request.os_error != 0 ? 0 : request.valid));
+  return bytes;
+}
+
+void read_structures(Image& image) {
+  image.eof = image.device.size();
+  check_header(image);
+  if (!image.geometry) return;
+  check_extensions(image);
+  check_backing(image);
+  check_data_file(image);
+  check_encryption(image);
+  check_snapshots(image);
+  check_bitmaps(image);
+}
+
+}  // namespace cowvet::analyzer

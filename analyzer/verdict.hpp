@@ -1,0 +1,39 @@
+// The outcome of a check: one value that every report is made from.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "findings/collector.hpp"
+#include "findings/finding.hpp"
+#include "format/geometry.hpp"
+#include "format/header.hpp"
+
+namespace cowvet::analyzer {
+
+// Counters with the meaning that `qemu-img check` gives them; the active layer's mapping only.
+struct Statistics {
+  std::uint64_t total_clusters = 0;  // guest clusters of the disk
+  std::uint64_t allocated_clusters = 0;
+  std::uint64_t fragmented_clusters =
+      0;  // not behind their predecessor in the file; each compressed cluster counts
+  std::uint64_t compressed_clusters = 0;
+  std::uint64_t image_end_offset = 0;  // end of the last cluster that is owned or counted, bytes
+};
+
+struct Verdict {
+  std::optional<format::Header> header;  // nothing: the file is too short for one
+  std::optional<format::Geometry>
+      geometry;             // nothing: neither header nor content gives one, nothing was walked
+  bool recognised = false;  // it is, or was, a qcow2 image
+  bool inferred = false;    // geometry and positions were inferred from the content
+  bool complete = true;     // every structure was walked; otherwise `incomplete` says what stopped it
+  std::string incomplete;
+  std::vector<std::string> doubts;  // why unowned clusters may have owners all the same
+  Statistics statistics;
+  findings::Summary summary;
+  std::vector<findings::Finding> findings;  // in order; per rule at most the cap
+};
+
+}  // namespace cowvet::analyzer

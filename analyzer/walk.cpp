@@ -1,0 +1,444 @@
+// 1. The L1 tables of all layers are read side by side, a slice of indices at a time.
+// 2. At each index the layers that name the same L2 table are put together: that table is read once.
+// 3. Where layers name different tables at one index, what the tables own is merged position by position: a
+// cluster that
+//    snapshots share at one guest position is shown once, with all its references.
+#include "analyzer/walk.hpp"
+
+#include <algorithm>
+#include <ranges>
+
+#include <fmt/format.h>
+
+#include "base/parallel.hpp"
+
+namespace cowvet::analyzer {
+
+using namespace findings::literals;
+using format::L1Entry;
+
+namespace {
+
+constexpr std::uint64_t slice_bytes = 4ULL << 20;    // L1 words in memory at once
+constexpr std::uint64_t batch_bytes = 1ULL << 20;    // L2 bytes a worker reads at once
+constexpr std::uint64_t merge_entries = 1ULL << 17;  // entries of a group that are merged at once
+
+std::uint64_t entries_below(std::uint64_t eof, base::HostOffset table, std::uint64_t entries) {
+  return table.raw() < eof ? std::min(entries, (eof - table.raw()) / 8) : 0;
+}
+
+}  // namespace
+
+void MetadataMap::add(Region region) { regions_.push_back(std::move(region)); }
+
+void MetadataMap::seal(const format::Geometry& geometry) {
+  std::ranges::sort(blocks_);
+  spans_.clear();
+  for (const auto& region : regions_) {
+    // A bitmap's data is no structure that is known by itself: a wrong entry there must not hide an L2 table.
+    if (region.length == 0 || region.kind == Kind::bitmap_data) continue;
+    const auto last = base::saturating_add(region.begin.raw(), region.length - 1);
+    spans_.push_back(
+        {geometry.cluster_of(region.begin).raw(), (last >> geometry.cluster_bits()) + 1, region.kind, 0});
+  }
+  std::ranges::sort(spans_, {}, [](const Span& s) { return std::pair(s.first, s.end); });
+  std::uint64_t furthest = 0;
+  for (auto& span : spans_) span.furthest = furthest = std::max(furthest, span.end);
+}
+
+void MetadataMap::label(LabelMap& labels, const format::Geometry& geometry) const {
+  LabelMap::Session session(labels);
+  for (const auto& region : regions_) {
+    if (region.length == 0) continue;
+    const std::uint64_t first = geometry.cluster_of(region.begin).raw();
+    const std::uint64_t last =
+        base::saturating_add(region.begin.raw(), region.length - 1) >> geometry.cluster_bits();
+    session.add(first, last - first + 1, {region.kind, 1});
+  }
+}
+
+std::optional<Kind> MetadataMap::owner(base::HostCluster cluster) const {
+  if (std::ranges::binary_search(blocks_, cluster.raw())) return Kind::refcount_block;
+  auto it = std::ranges::upper_bound(spans_, cluster.raw(), {}, &Span::first);
+  while (it != spans_.begin()) {
+    --it;
+    if (cluster.raw() < it->end) return it->kind;
+    if (cluster.raw() >= it->furthest) break;
+  }
+  return std::nullopt;
+}
+
+std::vector<Tree> trees_of(const Image& image) {
+  std::vector<Tree> trees;
+  const auto add = [&](base::HostOffset l1, std::uint64_t declared, std::uint64_t disk_size) -> Tree& {
+    trees.push_back({.l1 = l1,
+                     .declared = declared,
+                     .entries = entries_below(image.eof, l1, declared),
+                     .disk_size = disk_size});
+    return trees.back();
+  };
+  const auto& header = image.header.v2;
+  if (image.l1_usable) add(header.l1_table_offset, header.l1_size, header.size).active = true;
+  std::unordered_map<std::uint64_t, std::size_t>
+      by_offset;  // of snapshots' L1 tables: hostile images share them
+  for (std::uint32_t i = 0; i < image.snapshots.size(); ++i) {
+    const auto& s = image.snapshots[i];
+    if (!s.l1_usable) continue;
+    const auto [known, fresh] = by_offset.try_emplace(s.data.entry.l1_table_offset.raw(), trees.size());
+    if (!fresh && trees[known->second].declared == s.data.entry.l1_size) {
+      trees[known->second].snapshots.push_back(i);
+      continue;
+    }
+    add(s.data.entry.l1_table_offset, s.data.entry.l1_size, s.data.disk_size_bytes().value_or(header.size))
+        .snapshots.push_back(i);
+  }
+  return trees;
+}
+
+ScanRules rules_of(const Image& image) {
+  return {.geometry = *image.geometry,
+          .eof = image.eof,
+          .version2 = !image.header.has_v3(),
+          .external_data = image.header.external_data_file()};
+}
+
+MappingWalk::MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs)
+    : MappingWalk(image, metadata, jobs, rules_of(image)) {}
+
+MappingWalk::MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs, const ScanRules& rules)
+    : image_(image), metadata_(metadata), jobs_(jobs), rules_(rules), trees_(trees_of(image)) {
+  for (const auto& tree : trees_) longest_ = std::max(longest_, tree.entries);
+}
+
+bool MappingWalk::leads_to_table(L1Entry entry) const {
+  const auto table = entry.offset();
+  return table.raw() != 0 && rules_.geometry.aligned(table) && table.raw() < rules_.eof &&
+         !metadata_.owner(rules_.geometry.cluster_of(table));
+}
+
+template <class Use>
+base::Result<void> MappingWalk::for_each_slice(Use&& use) {
+  if (trees_.empty() || longest_ == 0) return {};
+  std::uint64_t all = 0;
+  for (const auto& tree : trees_) all += tree.entries * 8;
+  if (all > (64ULL << 20) + 16 * image_.device.allocated())
+    return base::fail(base::ErrorKind::limit,
+                      "the L1 tables overlap each other so often that walking them is too expensive");
+
+  const std::uint64_t step = std::clamp<std::uint64_t>(slice_bytes / 8 / trees_.size(),
+                                                       std::min<std::uint64_t>(16, longest_), longest_);
+  for (std::uint64_t first = 0; first < longest_; first += step) {
+    const std::uint64_t end = std::min(longest_, first + step);
+    if (slice_.bytes.empty() || slice_.first != first || slice_.end != end) {
+      slice_ = {first, end,
+                std::vector<std::byte>(static_cast<std::size_t>((end - first) * 8 * trees_.size()))};
+      std::vector<storage::ReadRequest> requests;
+      for (std::size_t t = 0; t < trees_.size(); ++t) {
+        if (trees_[t].entries <= first) continue;
+        const auto count = static_cast<std::size_t>(std::min(trees_[t].entries, end) - first);
+        requests.push_back(
+            {.offset = trees_[t].l1.raw() + first * 8,
+             .into =
+                 std::span(slice_.bytes).subspan(t * static_cast<std::size_t>(end - first) * 8, count * 8)});
+      }
+      image_.device.read(requests);
+      for (const auto& r : requests) {
+        if (r.os_error == 0 || repeats_known_) continue;
+        image_.report(findings::Finding{"file/io-error"_rule}
+                          .at("l1")
+                          .on(base::HostOffset{r.offset}, r.into.size())
+                          .saying(std::generic_category().message(r.os_error)));
+        image_.doubt("an L1 table can't be read");
+      }
+    }
+    if (auto done = use(slice_); !done) return done;
+  }
+  return {};
+}
+
+std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t first, std::uint64_t end,
+                                          Visitor* visitor) const {
+  std::vector<Group> groups;
+  const auto width = static_cast<std::size_t>(slice.end - slice.first);
+  const base::BigEndianTable<std::uint64_t> words(slice.bytes);
+  for (std::uint64_t index = first; index < end; ++index) {
+    Group group{.l1_index = index};
+    std::size_t recent = 0;  // layers mostly name the table that the layer before named
+    for (std::uint32_t t = 0; t < trees_.size(); ++t) {
+      if (index >= trees_[t].entries) continue;
+      const L1Entry entry{words[t * width + static_cast<std::size_t>(index - slice.first)]};
+      if (entry.word == 0) continue;
+      if (visitor != nullptr) visitor->l1_entry(trees_[t], t, index, entry);
+      if (recent >= group.uses.size() || group.uses[recent].table != entry.offset()) {
+        if (!leads_to_table(entry)) continue;
+        recent = static_cast<std::size_t>(std::ranges::find(group.uses, entry.offset(), &TableUse::table) -
+                                          group.uses.begin());
+        if (recent == group.uses.size()) group.uses.push_back({.table = entry.offset()});
+      }
+      auto& use = group.uses[recent];
+      use.trees.push_back(t);
+      use.refs_here = use.refs += trees_[t].refs();
+      if (trees_[t].active) {
+        use.active = true;
+        use.copied = entry.copied();
+      }
+    }
+    if (!group.uses.empty()) groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+// Tables that more than one index names. In rounds when there are very many tables, so that memory stays bounded.
+base::Result<void> MappingWalk::find_repeats() {
+  constexpr std::size_t most_at_once = 1U << 20;
+  struct Seen {
+    std::uint64_t table, index;
+    std::uint32_t refs, tree;
+  };
+  for (std::uint64_t rounds = 1, round = 0; round < rounds;) {
+    std::vector<Seen> seen;
+    bool overflow = false;
+    auto done = for_each_slice([&](const Slice& slice) -> base::Result<void> {
+      for (std::uint64_t at = slice.first; at < slice.end && !overflow; at += 4096)
+        for (const auto& group : groups_of(slice, at, std::min(slice.end, at + 4096), nullptr))
+          for (const auto& use : group.uses)
+            if ((use.table.raw() >> rules_.geometry.cluster_bits()) % rounds == round)
+              seen.push_back({use.table.raw(), group.l1_index, use.refs, use.trees.front()});
+      overflow = seen.size() > most_at_once;
+      return {};
+    });
+    if (!done) return done;
+    if (overflow && rounds < 1024) {
+      repeats_.clear();
+      rounds *= 4;
+      round = 0;
+      continue;
+    }
+    std::ranges::sort(seen, {}, [](const Seen& s) { return std::pair(s.table, s.index); });
+    for (std::size_t i = 0; i < seen.size();) {
+      std::size_t end = i + 1;
+      while (end < seen.size() && seen[end].table == seen[i].table) ++end;
+      if (end - i > 1) {
+        auto& repeat = repeats_[seen[i].table];
+        repeat.first_index = seen[i].index;
+        repeat.times = end - i;
+        std::uint64_t refs = 0;
+        for (; i < end; ++i) {
+          refs += seen[i].refs;
+          if (repeat.places.size() < 16) repeat.places.push_back({seen[i].index, seen[i].tree});
+        }
+        repeat.refs = static_cast<std::uint32_t>(std::min<std::uint64_t>(refs, Label::max_refs));
+      }
+      i = end;
+    }
+    ++round;
+  }
+  return {};
+}
+
+// A thread's buffers.
+struct MappingWalk::Worker {
+  std::vector<std::byte> bytes;
+  std::vector<storage::ReadRequest> requests;
+  std::vector<std::vector<EntryRun>> runs;  // one a use of the group at hand
+  std::vector<Owned> owned;
+};
+
+namespace {
+
+// What one table of a group owns, at the position that the merge has reached.
+struct Lane {
+  const std::vector<EntryRun>* runs;
+  std::size_t at = 0;
+  std::uint32_t use = 0;
+  void skip() {  // to the next run that owns something
+    while (at < runs->size() && !(*runs)[at].owns()) ++at;
+  }
+  [[nodiscard]] const EntryRun* run() const { return at < runs->size() ? &(*runs)[at] : nullptr; }
+};
+
+EntryRun part_of(const EntryRun& run, std::uint32_t first, std::uint32_t end, std::uint32_t cluster_bits) {
+  EntryRun part = run;
+  part.host += std::uint64_t{first - run.first} << cluster_bits;
+  part.first = first;
+  part.count = end - first;
+  return part;
+}
+
+void merge_lanes(const Group& group, std::vector<Lane>& lanes, std::uint32_t cluster_bits,
+                 std::vector<Owned>& out) {
+  struct Part {
+    EntryRun run;
+    std::uint32_t use;
+    [[nodiscard]] auto place() const {
+      return std::tuple(run.type == EntryType::compressed, run.host, run.sectors);
+    }
+  };
+  std::vector<Part> parts;
+  for (std::uint32_t at = 0;;) {
+    std::uint32_t begin = ~0U;
+    for (auto& lane : lanes) {
+      lane.skip();
+      while (lane.run() != nullptr && lane.run()->first + lane.run()->count <= at) {
+        ++lane.at;
+        lane.skip();
+      }
+      if (lane.run() != nullptr) begin = std::min(begin, std::max(at, lane.run()->first));
+    }
+    if (begin == ~0U) return;
+    std::uint32_t end = ~0U;  // up to where nothing changes
+    for (const auto& lane : lanes)
+      if (const auto* run = lane.run())
+        end = std::min(end, run->first > begin ? run->first : run->first + run->count);
+    parts.clear();
+    for (const auto& lane : lanes)
+      if (const auto* run = lane.run(); run != nullptr && run->first <= begin)
+        parts.push_back({part_of(*run, begin, end, cluster_bits), lane.use});
+    std::ranges::sort(parts, {}, [](const Part& p) { return std::tuple(p.place(), p.use); });
+    for (std::size_t i = 0; i < parts.size();) {
+      Owned item{.run = parts[i].run, .refs = 0, .active = false, .use = parts[i].use};
+      std::size_t j = i;
+      for (; j < parts.size() && parts[j].place() == parts[i].place(); ++j) {
+        const auto& use = group.uses[parts[j].use];
+        item.refs += use.refs;
+        item.uses.push_back(parts[j].use);
+        if (use.active) {  // the active layer's view of the entry counts
+          item.active = true;
+          item.use = parts[j].use;
+          item.run = parts[j].run;
+        }
+      }
+      i = j;
+      out.push_back(std::move(item));
+    }
+    at = end;
+  }
+}
+
+}  // namespace
+
+void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Worker& worker,
+                        unsigned id) const {
+  const auto& g = rules_.geometry;
+  const std::uint64_t table_bytes = g.cluster_size();
+
+  const auto in_hole = [&](base::HostOffset table) {
+    const auto extent = image_.device.extent(table.raw());
+    return extent.hole && extent.end >= std::min(table.raw() + table_bytes, rules_.eof);
+  };
+
+  // Scans one piece [first, first + length) bytes of all tables of a group that has been read, and shows it.
+  const auto show = [&](const Group& group, std::span<const storage::ReadRequest> read, std::uint64_t first) {
+    const std::uint64_t guest = group.l1_index * g.span() + first / g.l2_entry_size() * g.cluster_size();
+    if (worker.runs.size() < group.uses.size()) worker.runs.resize(group.uses.size());
+    std::vector<Lane> lanes;
+    for (std::size_t u = 0; u < group.uses.size(); ++u) {
+      auto& runs = worker.runs[u];
+      runs.clear();
+      if (!read[u].hole && read[u].os_error == 0)
+        scan_l2(read[u].into.first(static_cast<std::size_t>(read[u].valid)), rules_, guest, runs);
+      if (first != 0)
+        for (auto& run : runs) run.first += static_cast<std::uint32_t>(first / g.l2_entry_size());
+      const bool implausible = implausible_table(runs);
+      visitor.table(
+          group, group.uses[u],
+          {.runs = runs,
+           .begin = first,
+           .length = read[u].into.size(),
+           .implausible = implausible,
+           .hole = read[u].hole && (read[u].into.size() == table_bytes || in_hole(group.uses[u].table)),
+           .os_error = read[u].os_error,
+           .missing = read[u].into.size() - read[u].valid},
+          id);
+      if (!implausible) lanes.push_back({&runs, 0, static_cast<std::uint32_t>(u)});
+    }
+    worker.owned.clear();
+    if (lanes.size() == 1) {
+      const auto use = lanes[0].use;
+      for (const auto& run : *lanes[0].runs)
+        if (run.owns())
+          worker.owned.push_back(
+              {.run = run, .refs = group.uses[use].refs, .active = group.uses[use].active, .use = use});
+    } else if (lanes.size() > 1) {
+      merge_lanes(group, lanes, g.cluster_bits(), worker.owned);
+    }
+    if (!worker.owned.empty()) visitor.owned(group, worker.owned, id);
+  };
+
+  // Reads a piece of the tables of the groups [from, to) in one batch.
+  const auto read = [&](std::size_t from, std::size_t to, std::uint64_t first, std::uint64_t length) {
+    std::size_t count = 0;
+    for (std::size_t i = from; i < to; ++i) count += groups[i].uses.size();
+    worker.bytes.resize(std::max(worker.bytes.size(), static_cast<std::size_t>(count * length)));
+    worker.requests.clear();
+    for (std::size_t i = from; i < to; ++i)
+      for (const auto& use : groups[i].uses)
+        worker.requests.push_back(
+            {.offset = use.table.raw() + first,
+             .into = std::span(worker.bytes)
+                         .subspan(worker.requests.size() * static_cast<std::size_t>(length),
+                                  static_cast<std::size_t>(length))});
+    image_.device.read(worker.requests);
+    image_.progress.advance(count * length);
+  };
+
+  for (std::size_t from = 0; from < groups.size() && !image_.progress.stop_requested();) {
+    const std::uint64_t uses = groups[from].uses.size();
+    if (uses * (table_bytes / g.l2_entry_size()) > std::max(merge_entries, g.l2_entries())) {
+      // Many layers differ here: go through their tables a piece at a time.
+      const std::uint64_t piece =
+          std::max<std::uint64_t>(merge_entries / std::bit_ceil(uses), 32) * g.l2_entry_size();
+      for (std::uint64_t first = 0; first < table_bytes; first += piece) {
+        read(from, from + 1, first, std::min(piece, table_bytes));
+        show(groups[from], worker.requests, first);
+      }
+      ++from;
+      continue;
+    }
+    std::size_t to = from;
+    for (std::uint64_t sum = 0; to < groups.size(); ++to) {
+      sum += groups[to].uses.size() * table_bytes;
+      if (to > from && sum > batch_bytes) break;
+    }
+    read(from, to, 0, table_bytes);
+    std::span<const storage::ReadRequest> rest(worker.requests);
+    for (; from < to; ++from) {
+      show(groups[from], rest.first(groups[from].uses.size()), 0);
+      rest = rest.subspan(groups[from].uses.size());
+    }
+  }
+}
+
+base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
+  if (!repeats_known_) {
+    if (auto found = find_repeats(); !found) return found;
+    repeats_known_ = true;
+  }
+  std::vector<Worker> workers(std::max(jobs, 1U));
+  return for_each_slice([&](const Slice& slice) -> base::Result<void> {
+    const std::uint64_t step =
+        std::clamp<std::uint64_t>(batch_bytes >> rules_.geometry.cluster_bits(), 1, 2048);
+    const auto tasks = static_cast<std::size_t>(base::divide_up(slice.end - slice.first, step));
+    base::parallel_for(jobs, tasks, [&](std::size_t task, unsigned id) {
+      if (image_.progress.stop_requested()) return;
+      const std::uint64_t first = slice.first + task * step;
+      auto groups = groups_of(slice, first, std::min(slice.end, first + step), &visitor);
+      for (auto& group : groups) {
+        for (auto& use : group.uses)
+          if (const auto repeat = repeats_.find(use.table.raw()); repeat != repeats_.end())
+            use.refs = repeat->second.refs;
+        visitor.group(group, id);
+        std::erase_if(group.uses, [&](const TableUse& use) {
+          const auto repeat = repeats_.find(use.table.raw());
+          return repeat != repeats_.end() && repeat->second.first_index != group.l1_index;
+        });
+      }
+      std::erase_if(groups, [](const Group& group) { return group.uses.empty(); });
+      visit(groups, visitor, workers[id], id);
+    });
+    if (image_.progress.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped on request");
+    return {};
+  });
+}
+
+}  // namespace cowvet::analyzer

@@ -1,0 +1,167 @@
+// The mapping of an image, walked once for all its layers: active L1, every snapshot's L1, and each L2 table once,
+// however many of them share it. Promises: bounded memory; tables in holes cost nothing; visitors are called from
+// several threads, every (L1 index) group exactly once.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "analyzer/image.hpp"
+#include "analyzer/l2_scan.hpp"
+#include "base/result.hpp"
+
+namespace cowvet::analyzer {
+
+// An L1 table and the layers that use it.
+struct Tree {
+  base::HostOffset l1;
+  std::uint64_t declared = 0;  // entries that the header or the snapshot claims
+  std::uint64_t entries = 0;   // of them, those that lie below the end of the file
+  bool active = false;
+  std::vector<std::uint32_t> snapshots{};  // indices into Image::snapshots
+  std::uint64_t disk_size = 0;             // of the (first) layer: what lies behind is VM state
+  [[nodiscard]] std::uint32_t refs() const {
+    return static_cast<std::uint32_t>(snapshots.size()) + (active ? 1 : 0);
+  }
+};
+
+// How the header says that L2 entries are to be read.
+[[nodiscard]] ScanRules rules_of(const Image& image);
+
+// All L1 tables that can be walked, the active one first.
+[[nodiscard]] std::vector<Tree> trees_of(const Image& image);
+
+// One L2 table at one L1 index.
+struct TableUse {
+  base::HostOffset table;
+  std::vector<std::uint32_t> trees{};  // that name it there, ascending
+  std::uint32_t refs = 0;  // of this table's contents: from here, and from other indices where it is repeated
+  std::uint32_t refs_here = 0;  // of them, those from this index
+  bool active = false;          // the active layer is among them
+  bool copied = false;          // the active layer's entry has COPIED
+};
+
+// Entries that own host space, the same in one or several tables of a group.
+struct Owned {
+  EntryRun run;
+  std::uint32_t refs = 0;
+  bool active = false;                // in the active layer's table
+  std::uint32_t use = 0;              // a use of the group that holds it: the active one, if there
+  std::vector<std::uint32_t> uses{};  // all of them, when there are several
+};
+
+struct Group {
+  std::uint64_t l1_index = 0;
+  std::vector<TableUse> uses{};
+};
+
+// What is done with the walk. `worker` tells threads apart.
+class Visitor {
+ public:
+  Visitor() = default;
+  Visitor(const Visitor&) = delete;
+  Visitor& operator=(const Visitor&) = delete;
+  virtual ~Visitor() = default;
+  // Every L1 entry that is not zero, usable or not.
+  virtual void l1_entry(const Tree&, std::uint32_t /*tree*/, std::uint64_t /*index*/, format::L1Entry) {}
+  // All tables that are named at one index, before any of them is read. A repeated table is read, and shown below, only
+  // at the first of its indices.
+  virtual void group(const Group&, unsigned /*worker*/) {}
+  // A table of a group as it was read: its runs, whether it is incomplete, a hole or implausible. Large tables in which
+  // many layers differ are shown in pieces.
+  struct Table {
+    const std::vector<EntryRun>& runs;
+    std::uint64_t begin = 0;  // the piece, in bytes of the table
+    std::uint64_t length = 0;
+    bool implausible = false;  // its runs are not counted
+    bool hole = false;         // the whole table lies in a hole of the file
+    int os_error = 0;
+    std::uint64_t missing = 0;  // bytes of the piece that are behind the end of the file
+  };
+  virtual void table(const Group&, const TableUse&, const Table&, unsigned /*worker*/) {}
+  // What the group owns, each host cluster at a guest position once; called after table() for all its uses.
+  virtual void owned(const Group&, std::span<const Owned>, unsigned /*worker*/) {}
+};
+
+// Metadata whose place is known before the walk: nobody may take it for an L2 table.
+class MetadataMap {
+ public:
+  void add(Region region);
+  void add_block(base::HostCluster block) { blocks_.push_back(block.raw()); }
+  void seal(const format::Geometry& geometry);
+  // Gives every region's clusters their label (refcount blocks are labelled by who has read their table).
+  void label(LabelMap& labels, const format::Geometry& geometry) const;
+  // What owns the cluster; nothing if no metadata does, or only the data of a bitmap.
+  [[nodiscard]] std::optional<Kind> owner(base::HostCluster cluster) const;
+  [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
+  [[nodiscard]] const std::vector<std::uint64_t>& blocks() const { return blocks_; }
+
+ private:
+  struct Span {
+    std::uint64_t first, end;
+    Kind kind;
+    std::uint64_t furthest;  // highest end of this and all spans before it
+  };
+  std::vector<Region> regions_;
+  std::vector<Span> spans_;            // ascending
+  std::vector<std::uint64_t> blocks_;  // refcount blocks, ascending
+};
+
+class MappingWalk {
+ public:
+  MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs);
+  // The same with the entries read by other rules than the header's.
+  MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs, const ScanRules& rules);
+  // An Error only when cancelled or too expensive.
+  [[nodiscard]] base::Result<void> run(Visitor& visitor) { return run(visitor, jobs_); }
+  // The same on one thread: the visitor is called in ascending order of L1 indices.
+  [[nodiscard]] base::Result<void> run_in_order(Visitor& visitor) { return run(visitor, 1); }
+  [[nodiscard]] const std::vector<Tree>& trees() const { return trees_; }
+  [[nodiscard]] unsigned jobs() const { return jobs_; }
+  [[nodiscard]] const ScanRules& rules() const { return rules_; }
+  // A table that several L1 indices name: the references from all of them, and who they are.
+  struct Repeat {
+    struct Place {
+      std::uint64_t index;
+      std::uint32_t tree;  // the first one that names it there
+    };
+    std::uint64_t first_index = 0;
+    std::uint32_t refs = 0;
+    std::vector<Place> places;  // the first few
+    std::uint64_t times = 0;
+  };
+  [[nodiscard]] const std::unordered_map<std::uint64_t, Repeat>& repeats() const { return repeats_; }
+  // Whether an L1 entry leads to a table that can be read as one.
+  [[nodiscard]] bool leads_to_table(format::L1Entry entry) const;
+
+ private:
+  // The words of all L1 tables for the indices [first, end).
+  struct Slice {
+    std::uint64_t first = 0, end = 0;
+    std::vector<std::byte> bytes;  // a row of (end - first) words a tree
+  };
+  struct Worker;
+  [[nodiscard]] base::Result<void> run(Visitor& visitor, unsigned jobs);
+  [[nodiscard]] base::Result<void> find_repeats();
+  // The groups of the indices [first, end); every L1 entry that is not zero is shown to `visitor`, if there is one.
+  [[nodiscard]] std::vector<Group> groups_of(const Slice& slice, std::uint64_t first, std::uint64_t end,
+                                             Visitor* visitor) const;
+  template <class Use>
+  [[nodiscard]] base::Result<void> for_each_slice(Use&& use);
+  void visit(const std::vector<Group>& groups, Visitor& visitor, Worker& worker, unsigned id) const;
+
+  Image& image_;
+  const MetadataMap& metadata_;
+  unsigned jobs_;
+  ScanRules rules_;
+  std::vector<Tree> trees_;
+  std::uint64_t longest_ = 0;  // entries of the longest L1 table
+  std::unordered_map<std::uint64_t, Repeat> repeats_;
+  bool repeats_known_ = false;
+  Slice slice_;  // the one read last; L1 tables that fit into one are read once
+};
+
+}  // namespace cowvet::analyzer

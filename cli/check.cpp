@@ -1,0 +1,188 @@
+// cowvet check: examines images and reports. Exit code: see exit_codes.hpp and docs/manual; the worst image counts.
+#include "analyzer/check.hpp"
+
+#include <fmt/format.h>
+
+#include "base/fnv.hpp"
+#include "base/text.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/meter.hpp"
+#include "cli/shared.hpp"
+#include "cli/verbs.hpp"
+#include "reports/form.hpp"
+
+namespace cowvet::cli {
+
+namespace {
+
+using findings::Severity;
+
+struct CheckOptions {
+  Shared shared;
+  bool quiet = false, progress = false, verbose = false, deep = false;
+  std::string repair, color = "auto", fail_on = "leak";
+  std::vector<std::string> allow, report_files, images;
+  std::uint64_t max_findings = 100, jobs = 0;
+  std::optional<std::uint64_t> memory_limit;
+
+  // What follows from the texts.
+  std::vector<findings::RuleId> allowed;
+  Severity fails = Severity::leak;
+};
+
+void describe(Arguments& arguments, CheckOptions& options) {
+  options.shared.add_to(arguments);
+  add_output(arguments, options.shared.output, {"human", "json", "junit", "sarif", "html"});
+  arguments.flag("-q,--quiet", options.quiet, "Print nothing but errors; the exit code tells");
+  arguments.flag("-p,--progress", options.progress, "Show progress even when stderr is no terminal");
+  arguments.flag("-v,--verbose", options.verbose, "Also notes, explanations, and all places that are kept");
+  arguments.flag("--deep", options.deep, "Also decode every compressed cluster and read every data cluster");
+  arguments.text("--fail-on", options.fail_on, "SEVERITY",
+                 "Least severity that counts for the exit code: note, warning, leak (default), error, fatal");
+  arguments.texts("--allow", options.allow, "RULE",
+                  "Don't count findings of this rule (name or number); repeatable");
+  arguments.number("--max-findings", options.max_findings,
+                   "List at most N findings of a rule (default 100); counts are complete all the same");
+  arguments.texts(
+      "--report", options.report_files, "FILE",
+      "Also write a report; its form follows from the suffix: .json .html .sarif .xml .txt; repeatable");
+  arguments.number("--jobs", options.jobs, "Threads (default: as many as there are cores)");
+  arguments.size("--memory-limit", options.memory_limit, "Most memory for the map of the file's clusters");
+  arguments.word("--color", options.color, {"auto", "always", "never"}, "Colours in text");
+  arguments.text("-r", options.repair, "leaks|all", "Repair: not in this version");
+  arguments.operands(options.images, "IMAGE", "Images to check");
+}
+
+// What is wrong with the options' words; empty when nothing is.
+std::string settle(CheckOptions& options) {
+  if (!options.repair.empty())
+    return "-r: this version checks and never writes; repairing comes with 'cowvet repair' in a later "
+           "version";
+  const auto severity = findings::parse_severity(options.fail_on);
+  if (!severity) return fmt::format("--fail-on: there is no severity '{}'", base::escape(options.fail_on));
+  options.fails = *severity;
+  for (const auto& name : options.allow) {
+    const auto rule = findings::RuleId::lookup(name);
+    if (!rule)
+      return fmt::format("--allow: there is no rule '{}'; 'cowvet rules' lists them", base::escape(name));
+    options.allowed.push_back(*rule);
+  }
+  for (const auto& file : options.report_files)
+    if (!reports::form_of_file(file))
+      return fmt::format("--report: '{}' has none of the suffixes .json .html .sarif .xml .txt",
+                         base::escape(file));
+  return {};
+}
+
+// The image's external data file, if it has one and it can be opened: what is missing, the check says itself.
+std::unique_ptr<storage::Device> open_data_file(const storage::Device& image, const CheckOptions& options) {
+  const auto info = analyzer::read_info(image, analyzer::Format::probe);
+  if (!info || !info->data_file_name || !info->header->external_data_file()) return nullptr;
+  auto device = open_quietly(*info->data_file_name, options.shared);
+  return device ? std::move(*device) : nullptr;
+}
+
+reports::Report examine(const std::string& file, const CheckOptions& options, base::Progress& progress,
+                        Console& console) {
+  reports::Report report{
+      .file = file,
+      .file_size = 0,
+      .header_digest = 0,
+      .deep = options.deep,
+      .outcome = base::fail(base::ErrorKind::cancelled, "stopped before this image was looked at")};
+  if (progress.stop_requested()) return report;
+  const auto device = open_quietly(file, options.shared);
+  if (!device) {
+    report.outcome = std::unexpected(device.error());
+    return report;
+  }
+  std::array<std::byte, reports::digested_bytes> first{};
+  const auto read = (*device)->read(0, first);
+  report.file_size = (*device)->size();
+  report.header_digest = base::fnv1a64(std::span(first).first(static_cast<std::size_t>(read.valid)));
+  if (options.shared.format == "raw") {
+    report.outcome =
+        analyzer::Verdict{};  // nothing recognised: a raw image has nothing that could be checked
+    return report;
+  }
+  const auto data_file = options.deep ? open_data_file(**device, options) : nullptr;
+  findings::Collector collector(options.max_findings, options.allowed);
+  const analyzer::Options wishes{.deep = options.deep,
+                                 .jobs = static_cast<unsigned>(options.jobs),
+                                 .memory_limit = options.memory_limit,
+                                 .assume_qcow2 = options.shared.format == "qcow2",
+                                 .in_use = warned_in_use(file, options.shared, console),
+                                 .data_file = data_file.get(),
+                                 .path = file};
+  report.outcome = analyzer::check(**device, wishes, collector, progress);
+  // Whoever says that it is qcow2 wants to hear what is left of it, even if nothing is.
+  if (report.outcome && wishes.assume_qcow2) report.outcome->recognised = true;
+  return report;
+}
+
+Exit code_for(const reports::Report& report, Severity fails) {
+  if (!report.outcome) return Exit::failed;
+  const auto& verdict = *report.outcome;
+  if (!verdict.recognised) return Exit::unsupported;
+  const auto worst = verdict.summary.worst();
+  if (worst && *worst >= fails && *worst >= Severity::error) return Exit::corrupt;
+  if (!verdict.complete) return Exit::failed;
+  return worst && *worst >= fails ? Exit::leaks : Exit::success;
+}
+
+}  // namespace
+
+Exit check(std::span<char* const> words, Console& console) {
+  CheckOptions options;
+  Arguments arguments(
+      "check", "Says whether qcow2 images are sound, and what exactly is wrong, where, and at what risk.",
+      "  cowvet check disk.qcow2                       # verdict, findings, advice\n"
+      "  cowvet check --output json disk.qcow2         # qemu-img's keys and more\n"
+      "  cowvet check --report out.sarif -q *.qcow2    # for a pipeline\n"
+      "Exit code: 0 clean, 1 the check failed, 2 damaged, 3 leaks only, 63 no qcow2 image.");
+  describe(arguments, options);
+  if (const auto end = arguments.parse(words, console)) return *end;
+  if (const auto wrong = settle(options); !wrong.empty()) {
+    console.complain("check: " + wrong);
+    return Exit::failed;
+  }
+
+  const Color color = options.color == "always"  ? Color::always
+                      : options.color == "never" ? Color::never
+                                                 : Color::automatic;
+  const reports::Style style{.text = {.verbose = options.verbose,
+                                      .color = Console::colored(color),
+                                      .width = Console::terminal_width()},
+                             .fails = options.fails};
+  const bool human = options.shared.output == "human";
+  base::Progress progress;
+  const StopOnSignal stop(progress);
+  std::vector<reports::Report> all;
+  Exit code = Exit::success;
+  for (const auto& image : options.images) {
+    auto report = [&] {
+      const Meter meter(progress, base::escape(image), Meter::style(options.progress, options.quiet));
+      return examine(image, options, progress, console);
+    }();
+    code = worse(code, code_for(report, options.fails));
+    if (!report.outcome) console.complain(about(image, report.outcome.error()));
+    if (human && !options.quiet && report.outcome) {
+      if (&image != &options.images.front()) console.print("\n");
+      console.print(reports::text(report, style.text));
+    }
+    if (!human || !options.report_files.empty()) all.push_back(std::move(report));
+  }
+  if (!human && !options.quiet)
+    console.print(reports::render(*reports::form_named(options.shared.output), all, style));
+  for (const auto& file : options.report_files) {
+    const reports::Style plain{.text = {.verbose = options.verbose}, .fails = options.fails};
+    const auto form = reports::form_of_file(file);
+    if (const auto written = write_file(file, reports::render(*form, all, plain)); !written) {
+      console.complain(about(file, written.error()));
+      code = worse(code, Exit::failed);
+    }
+  }
+  return code;
+}
+
+}  // namespace cowvet::cli

@@ -1,0 +1,16 @@
+// The program: runs what the command line asks for and ends with its code.
+#include <csignal>
+#include <cstdlib>
+#include <span>
+
+#include "cli/console.hpp"
+#include "cli/verbs.hpp"
+
+int main(int argc, char** argv) {
+  using namespace cowvet::cli;
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), which Console knows
+  Console console;
+  const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
+  const Exit code = run(arguments.subspan(argc > 0 ? 1 : 0), console);
+  return static_cast<int>(console.flush() ? code : worse(code, Exit::failed));
+}

@@ -1,0 +1,46 @@
+// Options that several verbs share, and how they open an image.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "analyzer/info.hpp"
+#include "base/result.hpp"
+#include "cli/arguments.hpp"
+#include "cli/console.hpp"
+#include "storage/device.hpp"
+#include "storage/file.hpp"
+
+namespace cowvet::cli {
+
+struct Shared {
+  std::string format;  // -f: "qcow2", "raw" or empty for probing
+  std::string output = "human";
+  bool force_share = false;  // -U: somebody else may write to the image, don't warn
+  std::string io = "auto";
+
+  // Adds -U and --io; `add_to` -f as well. `--output` differs from verb to verb; see add_output().
+  void add_io(Arguments& arguments);
+  void add_to(Arguments& arguments);
+};
+
+void add_output(Arguments& arguments, std::string& output, std::initializer_list<std::string_view> forms);
+
+[[nodiscard]] analyzer::Format chosen_format(const Shared& shared);
+
+// "FILE: what is wrong: what to do", with the file's name made fit for a terminal.
+[[nodiscard]] std::string about(std::string_view file, const base::Error& error);
+
+// Opens an image for reading.
+[[nodiscard]] base::Result<std::unique_ptr<storage::Device>> open_quietly(const std::string& file,
+                                                                          const Shared& shared);
+// The same, with warned_in_use().
+[[nodiscard]] base::Result<std::unique_ptr<storage::Device>> open_image(const std::string& file,
+                                                                        const Shared& shared,
+                                                                        Console& console);
+// Whether another program may write to the image meanwhile, which is then told on stderr; never with -U.
+bool warned_in_use(const std::string& file, const Shared& shared, Console& console);
+
+}  // namespace cowvet::cli

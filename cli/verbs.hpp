@@ -1,0 +1,38 @@
+// The verbs, a file each. A verb gets what stands behind its name on the command line and returns how the program ends.
+#pragma once
+#include <span>
+#include <string_view>
+
+#include "cli/console.hpp"
+#include "cli/exit_codes.hpp"
+
+namespace cowvet::cli {
+
+struct Verb {
+  std::string_view name, summary;
+  Exit (*run)(std::span<char* const> arguments, Console& console);
+};
+
+Exit check(std::span<char* const> arguments, Console& console);
+Exit info(std::span<char* const> arguments, Console& console);
+Exit map(std::span<char* const> arguments, Console& console);
+Exit dump(std::span<char* const> arguments, Console& console);
+Exit layout(std::span<char* const> arguments, Console& console);
+Exit rules(std::span<char* const> arguments, Console& console);
+Exit schema(std::span<char* const> arguments, Console& console);
+
+// In the order of the help.
+inline constexpr Verb verbs[] = {
+    {"check", "Say whether images are sound, and what exactly is wrong where", check},
+    {"info", "Print what an image says of itself", info},
+    {"map", "Print where the bytes of a disk lie", map},
+    {"dump", "Show any structure of an image, field by field", dump},
+    {"layout", "Print who owns every byte of the file", layout},
+    {"rules", "List everything that is checked, or explain one rule", rules},
+    {"schema", "Print the JSON Schema of a verb's JSON", schema},
+};
+
+// The whole program: `arguments` without the program's own name.
+[[nodiscard]] Exit run(std::span<char* const> arguments, Console& console);
+
+}  // namespace cowvet::cli

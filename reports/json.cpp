@@ -1,0 +1,150 @@
+#include "reports/json.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/text.hpp"
+#include "base/version.hpp"
+
+namespace cowvet::reports {
+
+using Json = nlohmann::ordered_json;
+using findings::Finding;
+using findings::Severity;
+
+namespace {
+
+constexpr std::array descending{Severity::fatal, Severity::error, Severity::leak, Severity::warning,
+                                Severity::note};
+
+Json host_range(const findings::HostRange& host) {
+  return {{"offset", host.begin.raw()}, {"length", host.length}};
+}
+
+Json guest_range(const findings::GuestRange& guest) {
+  Json json{{"offset", guest.begin.raw()}, {"length", guest.length}};
+  if (!guest.snapshot.empty()) json["snapshot"] = base::escape(guest.snapshot);
+  return json;
+}
+
+Json value(const findings::Value& value) {
+  if (value.style == findings::Value::Style::dec)
+    if (const auto* number = std::get_if<std::uint64_t>(&value.v)) return *number;
+  return base::escape(to_string(value));
+}
+
+Json owner(const findings::Owner& owner) {
+  Json json{{"what", base::escape(owner.what)}, {"where", base::escape(owner.where)}};
+  if (owner.guest) json["guest"] = guest_range(*owner.guest);
+  return json;
+}
+
+Json finding(const Finding& finding) {
+  const auto& rule = *finding.rule;
+  Json json{{"rule", rule.name},
+            {"number", rule.code},
+            {"severity", to_string(finding.severity)},
+            {"title", rule.title},
+            {"where", base::escape(finding.where)}};
+  if (finding.host) json["host"] = host_range(*finding.host);
+  json["guest"] = Json::array();
+  for (const auto& guest : finding.guest) json["guest"].push_back(guest_range(guest));
+  if (!finding.snapshot.empty()) json["snapshot"] = base::escape(finding.snapshot);
+  if (!finding.expected.empty()) json["expected"] = value(finding.expected);
+  if (!finding.actual.empty()) json["actual"] = value(finding.actual);
+  if (!finding.detail.empty()) json["detail"] = base::escape(finding.detail);
+  json["consequence"] = rule.consequence;
+  json["remedy"] = to_string(rule.remedy);
+  json["consent"] = to_string(rule.consent);
+  json["owners"] = Json::array();
+  for (const auto& other : finding.owners) json["owners"].push_back(owner(other));
+  json["count"] = finding.count;
+  json["inferred"] = finding.inferred;
+  return json;
+}
+
+Json count(const findings::Count& count) {
+  return {{"findings", count.findings}, {"clusters", count.clusters}};
+}
+
+Json by_rule(std::span<const findings::Count> counts) {
+  auto json = Json::object();
+  for (std::size_t index = 0; index < counts.size(); ++index)
+    if (counts[index].findings != 0)
+      json[std::string(findings::RuleId::from_index(index)->name)] = count(counts[index]);
+  return json;
+}
+
+Json summary(const analyzer::Verdict& verdict) {
+  Json severities;
+  std::uint64_t all = 0;
+  for (const auto severity : descending) {
+    severities[std::string(to_string(severity))] = count(verdict.summary.of(severity));
+    all += verdict.summary.of(severity).findings;
+  }
+  return {{"severities", std::move(severities)},
+          {"rules", by_rule(verdict.summary.by_rule)},
+          {"allowed", by_rule(verdict.summary.allowed)},
+          {"findings", all},
+          {"listed", verdict.findings.size()}};
+}
+
+// qemu-img check's own keys; it leaves out what is zero.
+void add_qemu_keys(Json& json, const Report& report) {
+  json["filename"] = report.file;
+  json["format"] = "qcow2";
+  json["check-errors"] = report.outcome && report.outcome->complete ? 0 : 1;
+  if (!report.outcome) return;
+  const auto& s = report.outcome->statistics;
+  const auto& found = report.outcome->summary;
+  const std::pair<const char*, std::uint64_t> counters[] = {
+      {"image-end-offset", s.image_end_offset},
+      {"corruptions", found.of(Severity::fatal).findings + found.of(Severity::error).findings},
+      {"leaks", found.of(Severity::leak).clusters},
+      {"total-clusters", s.total_clusters},
+      {"allocated-clusters", s.allocated_clusters},
+      {"fragmented-clusters", s.fragmented_clusters},
+      {"compressed-clusters", s.compressed_clusters}};
+  for (const auto& [key, number] : counters)
+    if (number != 0) json[key] = number;
+}
+
+Json one(const Report& report) {
+  Json json;
+  add_qemu_keys(json, report);
+  json["schema"] = "cowvet.check/1";
+  json["tool"] = {{"name", "cowvet"}, {"version", base::version}};
+  json["image"] = {{"size", report.file_size},
+                   {"header-digest", fmt::format("fnv1a64:{:016x}", report.header_digest)}};
+  json["verdict"] = to_string(judge(report));
+  if (!report.outcome) {
+    json["error"] = base::escape(report.outcome.error().message);
+    return json;
+  }
+  const auto& verdict = *report.outcome;
+  json["deep"] = report.deep;
+  json["complete"] = verdict.complete;
+  if (!verdict.complete) json["incomplete"] = base::escape(verdict.incomplete);
+  json["inferred"] = verdict.inferred;
+  json["doubts"] = Json::array();
+  for (const auto& doubt : verdict.doubts) json["doubts"].push_back(base::escape(doubt));
+  json["summary"] = summary(verdict);
+  json["findings"] = Json::array();
+  for (const auto& one_finding : verdict.findings) json["findings"].push_back(finding(one_finding));
+  return json;
+}
+
+}  // namespace
+
+std::string json(std::span<const Report> reports) {
+  Json document;
+  if (reports.size() == 1) {
+    document = one(reports.front());
+  } else {
+    document = Json::array();
+    for (const auto& report : reports) document.push_back(one(report));
+  }
+  return document.dump(4, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace cowvet::reports

@@ -1,0 +1,32 @@
+// An image in a file or on a block device. Promises: opening for reading changes nothing, not even the access of
+// others; batches are joined, read ahead where the page cache is cold, and bad sectors cost only themselves; holes
+// are answered without reading them.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include "base/result.hpp"
+#include "storage/device.hpp"
+
+namespace cowvet::storage {
+
+enum class Io : std::uint8_t {
+  automatic,  // what measured fastest (docs/design.md): posix
+  posix,      // every access is a plain system call, so that a trace shows them all
+  uring,      // batches go through io_uring; an error where the kernel does not allow it
+};
+
+struct FileOptions {
+  bool writable = false;
+  Io io = Io::automatic;
+  // Whether QEMU's image locks are honoured when opening for writing (see locks.hpp): false is --force-share.
+  bool lock = true;
+};
+
+// Opens an existing regular file or block device. Errors: not_found; in_use, when it is to be written and another
+// program holds it; usage, for what is no image file (directory, pipe, socket, character device); io otherwise.
+[[nodiscard]] base::Result<std::unique_ptr<Device>> open_file(const std::filesystem::path& path,
+                                                              const FileOptions& options = {});
+
+}  // namespace cowvet::storage

@@ -1,0 +1,64 @@
+"""Runs cowvet and the installed QEMU programs, and holds what each said.
+
+Every test of this folder starts processes through run(), so that none can hang and each call can be shown again.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(os.environ.get("COWVET_SOURCE_DIR", Path(__file__).resolve().parents[2]))
+COWVET = os.environ.get("COWVET", str(SOURCE / "build" / "release" / "cli" / "cowvet"))
+LONG = os.environ.get("COWVET_LONG") == "1"
+PATIENCE = 120  # seconds; only a hang takes this long
+SECRET = ["--object", "secret,id=key,data=correct-horse"]
+
+
+class Said:
+    """One call: its exit code (negative: killed by that signal, None: out of time), its output, and its words."""
+
+    def __init__(self, words, code, out, err):
+        self.words, self.code, self.out, self.err = words, code, out, err
+
+    def json(self):
+        """The standard output as JSON; raises ValueError when it isn't."""
+        return json.loads(self.out)
+
+    def __str__(self):
+        return f"$ {' '.join(self.words)}\nexit {self.code}\n{self.out[-2000:]}{self.err[-2000:]}"
+
+
+def run(words, folder, seconds=PATIENCE):
+    """Runs a program in a folder and waits; never raises for what the program does."""
+    words = [str(word) for word in words]
+    try:
+        done = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return Said(words, None, "", f"still running after {seconds} s\n")
+    return Said(words, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def cowvet(folder, *words):
+    return run([COWVET, *words], folder)
+
+
+def has_verb(verb):
+    return any(line.split()[:1] == [verb] for line in cowvet(SOURCE, "--help").out.splitlines())
+
+
+def scratch():
+    """A folder that vanishes with the test: in memory where possible, since thousands of images pass through it.
+    File systems that place blocks later would also let `actual-size` change between two looks at one file."""
+    memory = Path("/dev/shm")
+    room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30
+    return tempfile.TemporaryDirectory(prefix="cowvet-", dir=memory if room else None)
+
+
+def need(*programs):
+    """Ends the test as failed when the programs that it compares with are missing: silence would look like success."""
+    missing = [name for name in programs if not shutil.which(name)]
+    if missing:
+        sys.exit(f"missing: {' '.join(missing)} (see tools/packages)")

@@ -1,0 +1,66 @@
+// Streams of every shape that a recipe can ask for decode to the cluster that went in.
+#include "format/compress.hpp"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "format/compression.hpp"
+
+namespace cowvet::format {
+namespace {
+
+std::vector<std::byte> cluster() {
+  std::vector<std::byte> out(65536);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::byte>(i % 251 ^ i / 4096);
+  return out;
+}
+
+Decoded decoded(Compression codec, const std::vector<std::byte>& stream, std::vector<std::byte>& out) {
+  out.assign(65536, std::byte{0});
+  return Decoder().decode(codec, stream, out);
+}
+
+TEST(Compress, deflates_with_every_window) {
+  std::vector<std::byte> out;
+  for (int window = 9; window <= 15; ++window) {
+    const auto stream = deflate_cluster(cluster(), {.window_bits = window});
+    EXPECT_EQ(decoded(Compression::deflate, stream, out).status, Decoded::Status::ok) << window;
+    EXPECT_EQ(out, cluster()) << window;
+  }
+}
+
+TEST(Compress, wraps_a_stream_as_zlib_does) {
+  std::vector<std::byte> out;
+  const auto stream = deflate_cluster(cluster(), {.zlib_wrapper = true});
+  EXPECT_TRUE(looks_like_zlib(stream));
+  EXPECT_NE(decoded(Compression::deflate, stream, out).status, Decoded::Status::ok);
+}
+
+TEST(Compress, makes_zstd_frames_of_every_shape) {
+  std::vector<std::byte> out;
+  for (const ZstdShape& shape :
+       {ZstdShape{}, ZstdShape{.frames = 3}, ZstdShape{.checksum = true}, ZstdShape{.content_size = false},
+        ZstdShape{.skippable_first = true}, ZstdShape{.window_log = 20},
+        ZstdShape{.frames = 4, .checksum = true, .window_log = 18}}) {
+    const auto stream = zstd_cluster(cluster(), shape);
+    EXPECT_EQ(decoded(Compression::zstd, stream, out).status, Decoded::Status::ok);
+    EXPECT_EQ(out, cluster());
+  }
+}
+
+TEST(Compress, claims_a_window_of_any_size) {
+  std::vector<std::byte> out;
+  const auto stream = zstd_cluster(cluster(), {.window_log = 31});
+  EXPECT_EQ(decoded(Compression::zstd, stream, out).status, Decoded::Status::window_too_big);
+}
+
+TEST(Compress, guards_the_content_with_a_checksum) {
+  std::vector<std::byte> out;
+  auto stream = zstd_cluster(cluster(), {.checksum = true});
+  stream.back() ^= std::byte{1};
+  EXPECT_EQ(decoded(Compression::zstd, stream, out).status, Decoded::Status::checksum);
+}
+
+}  // namespace
+}  // namespace cowvet::format

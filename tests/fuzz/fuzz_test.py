@@ -1,0 +1,85 @@
+"""Each fuzz target replays its seeds and every input that once hurt, then searches on: COWVET_FUZZ_SECONDS long (60; an hour
+under --long), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes more than 10 s, or a
+process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named in the output."""
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import seeds
+
+SOURCE = Path(os.environ.get("COWVET_SOURCE_DIR", Path(__file__).resolve().parents[2]))
+BUILD = Path(os.environ.get("COWVET_BUILD_DIR", SOURCE / "build" / "asan"))
+FUZZERS = Path(os.environ.get("COWVET_FUZZERS", SOURCE / "build" / "fuzz" / "fuzz"))
+FAST_TOOL = SOURCE / "build" / "release" / "corpus" / "cowvet-corpus"
+CORPUS_TOOL = str(FAST_TOOL) if FAST_TOOL.is_file() else os.environ["COWVET_CORPUS"]
+SECONDS = int(os.environ.get("COWVET_FUZZ_SECONDS", 3600 if os.environ.get("COWVET_LONG") == "1" else 60))
+LEAST_SEEDS = 100  # images of corpus/ that are small enough for the whole check
+BEFORE_SEEDS_ARE_READ = 120  # seconds
+
+
+def fuzz(target, folder, hurt):
+    """Runs one target; its complaint (or nothing), and a line of figures."""
+    name = target.removeprefix("fuzz_")
+    committed = SOURCE / "fuzz" / "corpus" / name
+    # The search keeps what it gains in the first folder.
+    places = [folder / name] + ([committed] if committed.is_dir() else [])
+    words = [FUZZERS / target, "-rss_limit_mb=512", "-timeout=10", "-max_len=65536", "-print_final_stats=1",
+             f"-artifact_prefix={hurt}/{name}-", "-verbosity=1"]
+    dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in ("check", "records", "l2") else []
+
+    begun = time.monotonic()
+    log = hurt / f"{name}.log"
+    said = ""
+    for extra in (["-runs=0"], [f"-max_total_time={SECONDS}"]):
+        limit = SECONDS + 10 * BEFORE_SEEDS_ARE_READ
+        with open(log, "wb") as sink:
+            try:
+                code = subprocess.run([*words, *dictionary, *extra, *places], stdin=subprocess.DEVNULL, stdout=sink,
+                                      stderr=subprocess.STDOUT, timeout=limit).returncode
+            except subprocess.TimeoutExpired:
+                code = f"still running after {limit} s"
+        said = log.read_text(errors="replace")
+        if code != 0:
+            return f"{target}: {code}\n{said[-6000:]}", f"{target}: failed"
+    executions = int(re.search(r"stat::number_of_executed_units:\s+(\d+)", said).group(1))
+    rate = executions / max(1, time.monotonic() - begun)
+    if executions == 0:
+        return f"{target}: executed nothing", target
+    return None, f"{target}: {executions} executions, {rate:.0f}/s, {len(list((folder / name).iterdir()))} inputs at the end"
+
+
+def main():
+    targets = sorted(path.stem for path in FUZZERS.glob("fuzz_*") if path.is_file() and os.access(path, os.X_OK))
+    sources = sorted("fuzz_" + path.stem.removesuffix("_fuzzer") for path in (SOURCE / "fuzz").glob("*_fuzzer.cpp"))
+    if targets != sources:
+        print(f"{FUZZERS} has {targets}, fuzz/ has {sources}: build the preset fuzz")
+        return 1
+    if os.environ.get("COWVET_LONG") != "1" and "COWVET_FUZZ_SECONDS" not in os.environ:
+        print("searching takes minutes: tools/test --long, or COWVET_FUZZ_SECONDS=60, runs it")
+        return 77
+    hurt = BUILD / "fuzz-hurt"
+    shutil.rmtree(hurt, ignore_errors=True)
+    hurt.mkdir(parents=True)
+    complaints = []
+    with tempfile.TemporaryDirectory(prefix="cowvet-fuzz-") as folder:
+        used = seeds.make(CORPUS_TOOL, SOURCE, Path(folder))
+        print(f"{used} images of the corpus are seeds of fuzz_check", flush=True)
+        if used < LEAST_SEEDS:
+            complaints.append(f"only {used} seeds of at least {LEAST_SEEDS}")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for complaint, line in pool.map(lambda t: fuzz(t, Path(folder), hurt), targets):
+                print(line, flush=True)
+                if complaint:
+                    complaints.append(complaint)
+    for complaint in complaints:
+        print(complaint)
+    return 1 if complaints else 0
+
+
+sys.exit(main())

@@ -1,0 +1,75 @@
+"""Everything that cowvet prints as JSON is what its published schemas say: checked with jsonschema on the whole corpus.
+
+The schemas are the ones that the program itself prints, and each of them must be one that can fail.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+
+COWVET, CORPUS = os.environ["COWVET"], os.environ["COWVET_CORPUS"]
+complaints, validated = [], {}
+
+
+def run(*words, folder=None):
+    return subprocess.run([COWVET, *words], capture_output=True, cwd=folder)
+
+
+def validator(name):
+    schema = json.loads(run("schema", name).stdout)
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+names = run("schema").stdout.decode().split()
+VALIDATORS = {name: validator(name) for name in names}
+
+
+def validate(name, said, about):
+    """Holds what a call printed against a schema; a call that failed without a word is no business of this test."""
+    if not said.stdout:
+        return
+    try:
+        document = json.loads(said.stdout)
+    except ValueError as error:
+        complaints.append(f"{about}: {name}: no JSON: {error}")
+        return
+    validated[name] = validated.get(name, 0) + 1
+    for error in list(VALIDATORS[name].iter_errors(document))[:3]:
+        complaints.append(f"{about}: {name}: {error.json_path}: {error.message[:300]}")
+    # Without any of its keys, a document must not validate: a schema that takes everything says nothing.
+    if isinstance(document, dict) and VALIDATORS[name].is_valid({}):
+        complaints.append(f"{name}: the schema accepts an empty object")
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    folder = Path(scratch)
+    built = subprocess.run([CORPUS, "build", folder], capture_output=True, text=True)
+    images = sorted(path.relative_to(folder) for path in folder.rglob("*.qcow2"))
+    if built.returncode != 0 or len(images) < 50:
+        sys.exit(f"the corpus can't be built, or is too small ({len(images)}): {built.stderr}")
+    for image in images:
+        validate("check", run("check", "--output=json", image, folder=folder), image)
+        validate("info", run("info", "--output=json", image, folder=folder), image)
+        mapped = run("map", "--output=json", image, folder=folder)
+        if mapped.returncode == 0:
+            validate("map", mapped, image)
+        validate("dump", run("dump", "--output=json", image, "header", "ext", "l1", "refcount_block[0]", "snapshots",
+                             folder=folder), image)
+        if "layout" in names:
+            validate("layout", run("layout", "--output=json", image, folder=folder), image)
+    validate("check", run("check", "--output=json", *images[:20], "gone.qcow2", folder=folder), "several images")
+    validate("info", run("info", "--output=json", "--backing-chain", images[0], folder=folder), "a chain")
+validate("rules", run("rules", "--output=json"), "all rules")
+
+for name in names:
+    if not validated.get(name):
+        complaints.append(f"{name}: nothing was validated")
+for complaint in complaints[:40]:
+    print(complaint)
+print(f"{len(complaints)} complaints; validated: {validated}")
+sys.exit(1 if complaints else 0)
