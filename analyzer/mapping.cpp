@@ -82,6 +82,10 @@ base::Result<GuestExtent> Mapping::find(std::uint64_t offset) {
   std::uint64_t index = offset / span;
   std::uint64_t end = offset;
   for (; end < size(); ++index) {
+    if (index >= layer_.info.header->v2.l1_size) {  // no table leads any further
+      end = size();
+      break;
+    }
     const auto entry = l1_entry(index);
     if (!entry) return std::unexpected(entry.error());
     const auto table = format::L1Entry{*entry}.offset();
@@ -93,14 +97,13 @@ base::Result<GuestExtent> Mapping::find(std::uint64_t offset) {
       if (auto loaded = load_l2(index, table.raw()); !loaded) return std::unexpected(loaded.error());
       return find_in_l2(offset);
     }
-    end = std::min(size(), (index + 1) * span);
+    end = std::min(size(), base::saturating_mul(index + 1, span));
   }
   return GuestExtent{.begin = base::GuestOffset{offset}, .length = end - offset};
 }
 
 base::Result<std::uint64_t> Mapping::l1_entry(std::uint64_t index) {
   const auto& v2 = layer_.info.header->v2;
-  if (index >= v2.l1_size) return 0;
   if (index < l1_first_ || index - l1_first_ >= l1_.size() / l1_entry_size) {
     const std::uint64_t count = std::min(l1_piece_entries, v2.l1_size - index);
     const auto position = v2.l1_table_offset.plus(index * l1_entry_size);

@@ -217,14 +217,16 @@ void report_walk_cost(Image& image, const MappingChecks& checks) {
 
 namespace {
 
-// Adds ranges that are not there yet; neighbours become one, and beyond a number they are left out.
+// Adds what the ranges do not cover yet; what touches a known range widens it, and beyond a number they are left out.
 void join(std::vector<findings::GuestRange>& all, std::vector<findings::GuestRange>&& more) {
   for (auto& range : more) {
-    const auto before = std::ranges::find_if(all, [&](const auto& known) {
-      return known.snapshot == range.snapshot && known.begin.raw() + known.length == range.begin.raw();
+    const std::uint64_t begin = range.begin.raw();
+    const auto touched = std::ranges::find_if(all, [&](const auto& known) {
+      return known.snapshot == range.snapshot && known.begin <= range.begin &&
+             begin - known.begin.raw() <= known.length;
     });
-    if (before != all.end())
-      before->length += range.length;
+    if (touched != all.end())
+      touched->length = std::max(touched->length, begin - touched->begin.raw() + range.length);
     else if (all.size() < most_owners_named)
       all.push_back(std::move(range));
   }

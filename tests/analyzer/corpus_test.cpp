@@ -2,12 +2,8 @@
 // names are found, no others, with one thread, with two, and with memory for a small window only. And every rule of
 // the table has a case.
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
-#include <memory>
-#include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -17,8 +13,7 @@
 
 #include "analyzer/check.hpp"
 #include "corpus/builder/cases.hpp"
-#include "storage/file.hpp"
-#include "tests/storage/temporary.hpp"
+#include "tests/analyzer/saved.hpp"
 
 namespace cowvet::analyzer {
 namespace {
@@ -26,50 +21,6 @@ namespace {
 using corpus::Case;
 using findings::Severity;
 using Rules = std::set<std::string>;
-
-constexpr std::size_t keep = 64;  // findings a rule
-
-// A case's files in a folder of their own, which is the working directory: that is where a data file is looked for.
-class Saved {
- public:
-  explicit Saved(const corpus::BuiltImage& image) : before_(std::filesystem::current_path()) {
-    std::filesystem::current_path(folder_ / "");
-    if (const auto saved = corpus::save(image, "image.qcow2"); !saved)
-      throw std::runtime_error(saved.error().message);
-    image_ = open("image.qcow2");
-    const bool beside = image.data_file && std::filesystem::exists(image.data_file_name);
-    if (beside) data_file_ = open(image.data_file_name);
-  }
-  Saved(const Saved&) = delete;
-  Saved& operator=(const Saved&) = delete;
-  ~Saved() { std::filesystem::current_path(before_); }
-
-  [[nodiscard]] Verdict check(bool deep, unsigned jobs,
-                              std::optional<std::uint64_t> memory_limit = {}) const {
-    Options options;
-    options.deep = deep;
-    options.jobs = jobs;
-    options.memory_limit = memory_limit;
-    options.path = "image.qcow2";
-    options.data_file = data_file_.get();
-    findings::Collector collector(keep);
-    base::Progress progress;
-    auto verdict = analyzer::check(*image_, options, collector, progress);
-    if (!verdict) throw std::runtime_error("the check was stopped: " + verdict.error().message);
-    return std::move(*verdict);
-  }
-
- private:
-  static std::unique_ptr<storage::Device> open(const std::filesystem::path& path) {
-    auto device = storage::open_file(path);
-    if (!device) throw std::runtime_error(device.error().message);
-    return std::move(*device);
-  }
-
-  tests::Folder folder_;
-  std::filesystem::path before_;
-  std::unique_ptr<storage::Device> image_, data_file_;
-};
 
 std::string shown(const Verdict& verdict) {
   std::string text;

@@ -50,6 +50,11 @@ def map_(folder):
     said = expect_code(0, "map", "-s", "32k", "-l", "8k", "top.qcow2", folder=folder)
     expect(said.out.splitlines()[1].split()[:2] == ["0x8000", "0x2000"], "the part asked for", said)
     expect_error("map", "-s", "here", "top.qcow2", says="'here' is no size", folder=folder)
+    # A disk of 2^64 - 1 bytes is mostly nothing: it ends at once all the same.
+    endless = image(folder / "endless.qcow2", [(24, (1 << 64) - 1)])
+    said = expect_code(0, "map", "--output", "json", endless.name, folder=folder)
+    last = json.loads(said.out)[-1]
+    expect(last["start"] + last["length"] == (1 << 64) - 512, "the end of the disk", said)
     # Damage ends with an error that says where; nothing is invented.
     good = folder / "good.qcow2"
     table = word(good, l1_offset(good)) & 0x00fffffffffffe00

@@ -50,7 +50,7 @@ class Process {
   Process& operator=(const Process&) = delete;
   ~Process() {
     if (pid_ <= 0) return;
-    ::kill(pid_, SIGTERM);
+    ::kill(pid_, SIGKILL);  // a qemu-nbd that is just starting loses a SIGTERM
     static_cast<void>(wait());
   }
   // The exit code; -1 when it did not start or a signal ended it.
