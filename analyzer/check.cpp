@@ -66,7 +66,7 @@ class Check {
         reach = checks.reach();
         any_compressed = checks.saw_compressed();
         any_clear_copied = checks.saw_clear_copied();
-        report_repeated_tables(image_, walk, refcounts);
+        report_repeated_tables(image_, walk);
         report_walk_cost(image_, checks);
       }
       const auto compared = refcounts.compare(**labels, jobs);
@@ -75,7 +75,7 @@ class Check {
       beyond_eof += compared.counted_beyond_eof;
       if (any_clear_copied)
         if (auto done = report_clear_copied(image_, walk, **labels, refcounts); !done) return done;
-      if (auto done = report_overlaps(image_, walk, metadata, **labels, refcounts); !done) return done;
+      if (auto done = report_overlaps(image_, walk, metadata, **labels); !done) return done;
       examine_leaks(image_, walk, **labels, compared.leaks);
       if (image_.options.deep) examine_free(image_, walk, **labels, compared.leaks);
       if (!labels.value()->advance()) break;
@@ -146,6 +146,7 @@ base::Result<Verdict> check(const storage::Device& device, const Options& option
   verdict.geometry = image.geometry;
   verdict.recognised = image.geometry || image.header.v2.magic == format::qcow_magic;
   verdict.inferred = image.inferred;
+  verdict.backing_name = image.backing_name;
   verdict.doubts = std::move(image.doubts);
   verdict.summary = findings.summary();
   return verdict;

@@ -18,14 +18,17 @@ Claims::Claims(Image& image, MappingWalk& walk, const MetadataMap& metadata,
       clusters_(std::move(clusters)),
       counts_(clusters_.size()) {}
 
-// Adds make(cluster) for each looked-at cluster of [first, last].
+// Adds make(cluster), which stands for `refs` references, for each looked-at cluster of [first, last].
 template <class Make>
-void Claims::claim(std::uint64_t first, std::uint64_t last, Make&& make) {
+void Claims::claim(std::uint64_t first, std::uint64_t last, std::uint32_t refs, Make&& make) {
+  const std::size_t kept_of_each =
+      std::clamp(most_claims_in_all / std::max<std::size_t>(clusters_.size(), 1), least_claims, most_claims);
   for (auto it = std::ranges::lower_bound(clusters_, first); it != clusters_.end() && *it <= last; ++it) {
     auto& count = counts_[static_cast<std::size_t>(it - clusters_.begin())];
-    Claim claim = make(*it);
-    count.refs += claim.refs;
-    if (++count.claims <= most_claims) claims_.push_back(claim);
+    count.refs += refs;
+    if (++count.claims > kept_of_each) continue;
+    claims_.push_back(make(*it));
+    claims_.back().refs = refs;
   }
 }
 
@@ -42,18 +45,16 @@ base::Result<void> Claims::collect() {
     const std::uint64_t first = geometry_.cluster_of(regions[i].begin).raw();
     const std::uint64_t last =
         base::saturating_add(regions[i].begin.raw(), regions[i].length - 1) >> geometry_.cluster_bits();
-    claim(first, last, [&](std::uint64_t cluster) {
+    claim(first, last, 1, [&](std::uint64_t cluster) {
       return Claim{.cluster = cluster,
                    .type = Claim::Type::metadata,
                    .kind = regions[i].kind,
-                   .entry = static_cast<std::uint32_t>(i),
-                   .refs = 1};
+                   .entry = static_cast<std::uint32_t>(i)};
     });
   }
   for (const auto block : metadata_.blocks())
-    claim(block, block, [](std::uint64_t cluster) {
-      return Claim{
-          .cluster = cluster, .type = Claim::Type::metadata, .kind = Kind::refcount_block, .refs = 1};
+    claim(block, block, 1, [](std::uint64_t cluster) {
+      return Claim{.cluster = cluster, .type = Claim::Type::metadata, .kind = Kind::refcount_block};
     });
   if (auto walked = walk_.run_in_order(*this); !walked) return walked;
   std::ranges::sort(implausible_);
@@ -66,14 +67,13 @@ base::Result<void> Claims::collect() {
 void Claims::group(const Group& group, unsigned) {
   for (const auto& use : group.uses) {
     const std::uint64_t cluster = geometry_.cluster_of(use.table).raw();
-    claim(cluster, cluster, [&](std::uint64_t c) {
+    claim(cluster, cluster, use.refs_here, [&](std::uint64_t c) {
       return Claim{.cluster = c,
                    .type = Claim::Type::table,
                    .kind = Kind::l2,
                    .active = use.active,
                    .copied = use.copied,
                    .layers = layers_of(use.trees),
-                   .refs = use.refs_here,
                    .l1_index = group.l1_index,
                    .table = use.table.raw()};
     });
@@ -91,7 +91,7 @@ void Claims::owned(const Group& group, std::span<const Owned> items, unsigned) {
     const bool compressed = run.type == EntryType::compressed;
     if (!compressed && walk_.rules().external_data) continue;
     const ClusterSpan span = host_clusters(run, geometry_);
-    claim(span.first, span.first + span.count - 1, [&](std::uint64_t cluster) {
+    claim(span.first, span.first + span.count - 1, item.refs, [&](std::uint64_t cluster) {
       std::vector<std::uint32_t> trees;
       if (item.uses.empty()) {
         trees = group.uses[item.use].trees;
@@ -107,7 +107,6 @@ void Claims::owned(const Group& group, std::span<const Owned> items, unsigned) {
                    .copied = item.active && run.copied,
                    .entry = run.first + (compressed ? 0 : static_cast<std::uint32_t>(cluster - span.first)),
                    .layers = layers_of(trees),
-                   .refs = item.refs,
                    .l1_index = group.l1_index,
                    .table = group.uses[item.use].table.raw()};
     });

@@ -1,6 +1,6 @@
 // Who refers to given clusters: a further walk that looks at those clusters only and remembers every
 // reference, with its place and the layers that see it. Promises: bounded memory (of a cluster's many
-// references the first 64 are kept, all are counted) and an order that does not depend on threads.
+// references the first few are kept, all are counted) and an order that does not depend on threads.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -29,7 +29,9 @@ struct Claim {
 class Claims final : public Visitor {
  public:
   static constexpr std::size_t most_clusters = 1U << 17;  // looked at in one walk
-  static constexpr std::size_t most_claims = 64;          // kept of one cluster
+  static constexpr std::size_t most_claims = 64;          // kept of one cluster; of very many clusters, fewer each
+  static constexpr std::size_t least_claims = 4;
+  static constexpr std::size_t most_claims_in_all = 1U << 18;
 
   // `clusters` are ascending, at most most_clusters.
   Claims(Image& image, MappingWalk& walk, const MetadataMap& metadata, std::vector<std::uint64_t> clusters);
@@ -53,7 +55,7 @@ class Claims final : public Visitor {
 
  private:
   template <class Make>
-  void claim(std::uint64_t first, std::uint64_t last, Make&& make);
+  void claim(std::uint64_t first, std::uint64_t last, std::uint32_t refs, Make&& make);
   [[nodiscard]] std::uint32_t layers_of(const std::vector<std::uint32_t>& trees);
 
   MappingWalk& walk_;

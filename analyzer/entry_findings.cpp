@@ -1,5 +1,7 @@
 #include "analyzer/entry_findings.hpp"
 
+#include <array>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,7 +47,9 @@ void EntryFindings::l2(RuleId rule, const Group& group, const TableUse& use, con
   f.snapshot = naming_.layer(trees_[use.trees.front()]);
   f.count = run.count;
   f.detail = std::move(detail);
-  if (run.host != 0) f.actual = Value::hex(run.host);
+  std::array<std::byte, 8> word;
+  if (image_.device.read(place.raw(), word).valid == word.size())
+    f.actual = Value::hex(base::load_be<std::uint64_t, 0>(std::span<const std::byte, 8>(word)));
   naming_.put_guest(f, use, guest, std::uint64_t{run.count} << geometry_.cluster_bits());
   image_.report(std::move(f));
 }

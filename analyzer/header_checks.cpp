@@ -156,7 +156,7 @@ void judge_size(Image& image) {
                      .hits({base::GuestOffset{size - rest}, rest, {}}));
   constexpr std::uint64_t enormous = 64ULL << 40;
   constexpr std::uint64_t out_of_proportion = 1'000'000;
-  if (size >= enormous && size / out_of_proportion > image.eof)
+  if (size > enormous && size / out_of_proportion > image.eof)
     image.report(header_finding<&HeaderV2::size>(image, "security/virtual-size-bomb"_rule)
                      .saying(fmt::format("A disk of {} in a file of {}.", base::human_size(size),
                                          base::human_size(image.eof))));

@@ -41,11 +41,10 @@ constexpr std::array metadata_rules{
 
 class Judge {
  public:
-  Judge(Image& image, const Claims& claims, const MetadataMap& metadata, const Refcounts& refcounts)
+  Judge(Image& image, const Claims& claims, const MetadataMap& metadata)
       : image_(image),
         claims_(claims),
         metadata_(metadata),
-        refcounts_(refcounts),
         geometry_(*image.geometry) {}
 
   void judge(std::uint64_t cluster) {
@@ -69,10 +68,7 @@ class Judge {
       report("compressed/overlaps-standard"_rule,
              *std::ranges::find(all_, Claim::Type::compressed, &Claim::type));
     } else if (metadata == 0 && data > 1) {
-      // The old AES method takes the guest's offset into account: one of the two places reads as noise.
-      const bool aes = image_.header.v2.crypt_method == std::to_underlying(format::CryptMethod::aes);
-      const auto stored = refcounts_.stored(cluster);
-      report("l2/host-alias"_rule, all_.front(), !aes && stored && *stored >= claims_.total(cluster));
+      report("l2/host-alias"_rule, all_.front());
     }
     // With several references of its own the walk has reported the flag already.
     for (const auto& claim : all_)
@@ -117,10 +113,9 @@ class Judge {
         return report(row.rule, *it);
   }
 
-  void report(RuleId rule, const Claim& about, bool milder = false) {
+  void report(RuleId rule, const Claim& about) {
     const HostOffset begin{cluster_ << geometry_.cluster_bits()};
     Finding f{rule};
-    if (milder) f.severity = rule->lesser;
     f.where = claims_.where(about);
     f.host = {begin, geometry_.cluster_size()};
     // The others are worth a word as owners, but only this claim's guest range is in doubt.
@@ -136,7 +131,6 @@ class Judge {
   Image& image_;
   const Claims& claims_;
   const MetadataMap& metadata_;
-  const Refcounts& refcounts_;
   const format::Geometry geometry_;
   std::uint64_t cluster_ = 0;
   std::span<const Claim> all_;
@@ -145,7 +139,7 @@ class Judge {
 }  // namespace
 
 base::Result<void> report_overlaps(Image& image, MappingWalk& walk, const MetadataMap& metadata,
-                                   const LabelMap& labels, const Refcounts& refcounts) {
+                                   const LabelMap& labels) {
   for (std::uint64_t from = labels.window_begin(); from < labels.window_end();) {
     std::vector<std::uint64_t> clusters;
     std::uint64_t next = labels.window_end();
@@ -163,7 +157,7 @@ base::Result<void> report_overlaps(Image& image, MappingWalk& walk, const Metada
     if (!clusters.empty()) {
       Claims claims(image, walk, metadata, clusters);
       if (auto collected = claims.collect(); !collected) return collected;
-      Judge judge(image, claims, metadata, refcounts);
+      Judge judge(image, claims, metadata);
       for (const auto cluster : clusters) judge.judge(cluster);
     }
     from = next;
@@ -171,13 +165,11 @@ base::Result<void> report_overlaps(Image& image, MappingWalk& walk, const Metada
   return {};
 }
 
-void report_repeated_tables(Image& image, const MappingWalk& walk, const Refcounts& refcounts) {
+void report_repeated_tables(Image& image, const MappingWalk& walk) {
   const auto& g = *image.geometry;
   const Naming naming(image, walk.trees());
   for (const auto& [table, repeat] : walk.repeats()) {
-    const auto stored = refcounts.stored(table >> g.cluster_bits());
     Finding f{"l1/alias"_rule};
-    if (stored && *stored >= repeat.refs) f.severity = f.rule->lesser;
     f.host = {HostOffset{table}, g.cluster_size()};
     f.actual = Value::hex(table);
     f.detail = fmt::format("{} L1 entries name this L2 table", repeat.times);

@@ -1,6 +1,8 @@
 #include "analyzer/refcounts.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -15,6 +17,13 @@ using base::HostOffset;
 using findings::Finding;
 using findings::RuleId;
 using findings::Value;
+
+namespace {
+// A refcount above this for each layer (compressed streams of a layer share a cluster) is no refcount; and so many of
+// them, each in a place of its own, make a block of them.
+constexpr std::uint64_t references_a_layer = 64;
+constexpr std::uint64_t too_many_absurd = 16;
+}  // namespace
 
 void Refcounts::read_table(MetadataMap& metadata) {
   if (!image_.refcount_table_usable) return;
@@ -110,7 +119,13 @@ struct Refcounts::Part {
   struct Block {
     std::uint64_t index, owned;
   };
+  static constexpr std::size_t most_kept = 4096;  // mismatches; then they are handed on
+
+  std::function<void(std::span<const Mismatch>)> hand_on;
   std::vector<Mismatch> mismatches;
+  std::uint64_t found = 0;           // mismatches, handed on or not
+  std::uint64_t absurd = 0;          // of them, those that no number of layers explains
+  std::vector<std::uint64_t> implausible;  // blocks with many of these
   std::vector<Block> uncovered;      // blocks that are missing, with the owned clusters they should count
   std::vector<std::uint64_t> empty;  // blocks that count nothing, or only themselves
   std::uint64_t highest_used = 0;
@@ -126,7 +141,13 @@ struct Refcounts::Part {
         return;
       }
     }
+    if (mismatches.size() == most_kept) flush();
     mismatches.push_back({first, count, stored, label});
+    ++found;
+  }
+  void flush() {
+    hand_on(mismatches);
+    mismatches.clear();
   }
   void saw(std::uint64_t first, std::uint64_t count, Label label) {
     if (label.kind != Kind::free) highest_used = std::max(highest_used, first + count);
@@ -148,7 +169,9 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
     if (owned != 0) part.uncovered.push_back({index, owned});
     return;
   }
-  const std::size_t mismatches_before = part.mismatches.size();
+  const std::uint64_t found_before = part.found;
+  const std::uint64_t absurd_before = part.absurd;
+  const std::uint64_t explicable = (image_.snapshots.size() + 1) * references_a_layer;
   std::uint64_t owned = 0;
   with_order(geometry_.refcount_order(), [&]<std::uint32_t Order> {
     labels.for_each_run(base, end, [&](std::uint64_t first, std::uint64_t count, Label label) {
@@ -157,6 +180,7 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
       find_differences<Order>(block.data(), first - base, first - base + count, label.refs,
                               [&](std::uint64_t at, std::uint64_t n, std::uint64_t stored) {
                                 part.differs(base + at, n, stored, label);
+                                part.absurd += stored > std::max<std::uint64_t>(explicable, label.refs) ? 1U : 0U;
                                 if (stored != 0)
                                   part.highest_used = std::max(part.highest_used, base + at + n);
                               });
@@ -170,27 +194,38 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
                                 part.beyond_eof += n;
                               });
   });
+  if (part.absurd - absurd_before >= too_many_absurd) part.implausible.push_back(index);
   const std::uint64_t itself = blocks_[static_cast<std::size_t>(index)] >> geometry_.cluster_bits();
   const bool counts_itself = itself >= base && itself < end;
-  if (owned == (counts_itself ? 1 : 0) && part.mismatches.size() == mismatches_before &&
+  if (owned == (counts_itself ? 1 : 0) && part.found == found_before &&
       base >= labels.window_begin() && std::min(end, labels.clusters()) <= labels.window_end())
     part.empty.push_back(index);
 }
 
 Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voice voice) {
   Outcome outcome;
-  const auto take = [&](const Part& part) {
+  std::mutex taking;  // guards outcome: a block of garbage has so many mismatches that they are taken while it is read
+  const auto keep_first_leaks = [&] {
+    std::ranges::sort(outcome.leaks, {}, &Mismatch::first);
+    outcome.leaks.resize(std::min(outcome.leaks.size(), most_leaks));
+  };
+  const auto take_mismatches = [&](std::span<const Mismatch> mismatches) {
+    const std::lock_guard lock(taking);
+    for (const auto& m : mismatches) {
+      if (voice == Voice::report) report(m);
+      if (m.first < labels.clusters()) outcome.wrong += m.count;
+      if (m.label.kind == Kind::free && m.first < labels.clusters()) outcome.leaks.push_back(m);
+    }
+    if (outcome.leaks.size() > 2 * most_leaks) keep_first_leaks();
+  };
+  const auto take = [&](Part& part) {
+    part.flush();
     if (voice == Voice::report) {
       for (const auto& block : part.uncovered) report_uncovered(block.index, block.owned);
       for (const auto block : part.empty) report_empty(block);
-      for (const auto& m : part.mismatches) report(m);
+      for (const auto block : part.implausible) report_implausible(block);
     }
     for (const auto& block : part.uncovered) outcome.wrong += block.owned;
-    for (const auto& m : part.mismatches) {
-      if (m.first < labels.clusters()) outcome.wrong += m.count;
-      if (m.label.kind == Kind::free && m.first < labels.clusters() && outcome.leaks.size() < most_leaks)
-        outcome.leaks.push_back(m);
-    }
     outcome.highest_used = std::max(outcome.highest_used, part.highest_used);
     outcome.counted_beyond_eof += part.beyond_eof;
   };
@@ -211,7 +246,10 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
        begin += batch * batches_at_once) {
     std::vector<Part> parts(
         static_cast<std::size_t>(std::min(batches_at_once, base::divide_up(end_block - begin, batch))));
-    for (auto& part : parts) part.end_of_file = labels.clusters();
+    for (auto& part : parts) {
+      part.end_of_file = labels.clusters();
+      part.hand_on = take_mismatches;
+    }
     base::parallel_for(jobs, parts.size(), [&](std::size_t task, unsigned worker) {
       const std::uint64_t from = begin + task * batch;
       const std::uint64_t to = std::min(end_block, from + batch);
@@ -242,11 +280,12 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
         compare_block(b, labels, block, parts[task]);
       }
     });
-    for (const auto& part : parts) take(part);
+    for (auto& part : parts) take(part);
   }
 
   // Clusters behind all blocks.
   Part rest;
+  rest.hand_on = take_mismatches;
   std::uint64_t block = 0;
   std::uint64_t owned = 0;
   const auto flush = [&] {
@@ -268,6 +307,7 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
       });
   flush();
   take(rest);
+  keep_first_leaks();
   return outcome;
 }
 
@@ -287,6 +327,13 @@ void Refcounts::report_uncovered(std::uint64_t block, std::uint64_t owned) {
   f.detail =
       fmt::format("{} clusters between {} and {} are in use and have no refcount", owned, first, end - 1);
   image_.report(std::move(f));
+}
+
+void Refcounts::report_implausible(std::uint64_t block) {
+  image_.report(Finding{"refcount/block-implausible"_rule}
+                    .at(fmt::format("refcount_table[{}]", block))
+                    .on(HostOffset{blocks_[static_cast<std::size_t>(block)]}, geometry_.cluster_size()));
+  image_.doubt("a refcount block holds something else");
 }
 
 void Refcounts::report_empty(std::uint64_t block) {

@@ -48,6 +48,7 @@ class Refcounts {
   void report(const Mismatch& mismatch);
   void report_uncovered(std::uint64_t block, std::uint64_t owned);
   void report_empty(std::uint64_t block);
+  void report_implausible(std::uint64_t block);
 
   Image& image_;
   const format::Geometry geometry_;

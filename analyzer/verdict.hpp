@@ -30,6 +30,7 @@ struct Verdict {
   bool inferred = false;    // geometry and positions were inferred from the content
   bool complete = true;     // every structure was walked; otherwise `incomplete` says what stopped it
   std::string incomplete;
+  std::optional<std::string> backing_name = {};  // raw bytes; a check does not look at that file
   std::vector<std::string> doubts;  // why unowned clusters may have owners all the same
   Statistics statistics;
   findings::Summary summary;

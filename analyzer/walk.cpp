@@ -21,11 +21,34 @@ namespace {
 
 constexpr std::uint64_t slice_bytes = 4ULL << 20;    // L1 words in memory at once
 constexpr std::uint64_t batch_bytes = 1ULL << 20;    // L2 bytes a worker reads at once
-constexpr std::uint64_t merge_entries = 1ULL << 17;  // entries of a group that are merged at once
+constexpr std::uint64_t most_uses = 1ULL << 16;      // of tables, in memory at once
+constexpr std::uint64_t merge_entries = 1ULL << 16;  // entries of a group that are merged at once
 
 std::uint64_t entries_below(std::uint64_t eof, base::HostOffset table, std::uint64_t entries) {
   return table.raw() < eof ? std::min(entries, (eof - table.raw()) / 8) : 0;
 }
+
+// Where a group has the use of a table. Few tables are looked through; of many, a map is kept, since thousands of
+// snapshots may all differ.
+class UseIndex {
+ public:
+  void clear() { known_.clear(); }
+  std::size_t find_or_add(std::vector<TableUse>& uses, base::HostOffset table) {
+    std::size_t at = uses.size();
+    if (uses.size() < few) {
+      at = static_cast<std::size_t>(std::ranges::find(uses, table, &TableUse::table) - uses.begin());
+    } else {
+      for (std::size_t i = known_.size(); i < uses.size(); ++i) known_.emplace(uses[i].table.raw(), i);
+      at = known_.try_emplace(table.raw(), uses.size()).first->second;
+    }
+    if (at == uses.size()) uses.push_back({.table = table});
+    return at;
+  }
+
+ private:
+  static constexpr std::size_t few = 32;
+  std::unordered_map<std::uint64_t, std::size_t> known_;
+};
 
 }  // namespace
 
@@ -161,8 +184,10 @@ std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t firs
   std::vector<Group> groups;
   const auto width = static_cast<std::size_t>(slice.end - slice.first);
   const base::BigEndianTable<std::uint64_t> words(slice.bytes);
-  for (std::uint64_t index = first; index < end; ++index) {
+  UseIndex uses;
+  for (std::uint64_t index = first; index < end && !image_.progress.stop_requested(); ++index) {
     Group group{.l1_index = index};
+    uses.clear();
     std::size_t recent = 0;  // layers mostly name the table that the layer before named
     for (std::uint32_t t = 0; t < trees_.size(); ++t) {
       if (index >= trees_[t].entries) continue;
@@ -171,9 +196,7 @@ std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t firs
       if (visitor != nullptr) visitor->l1_entry(trees_[t], t, index, entry);
       if (recent >= group.uses.size() || group.uses[recent].table != entry.offset()) {
         if (!leads_to_table(entry)) continue;
-        recent = static_cast<std::size_t>(std::ranges::find(group.uses, entry.offset(), &TableUse::table) -
-                                          group.uses.begin());
-        if (recent == group.uses.size()) group.uses.push_back({.table = entry.offset()});
+        recent = uses.find_or_add(group.uses, entry.offset());
       }
       auto& use = group.uses[recent];
       use.trees.push_back(t);
@@ -190,7 +213,7 @@ std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t firs
 
 // Tables that more than one index names. In rounds when there are very many tables, so that memory stays bounded.
 base::Result<void> MappingWalk::find_repeats() {
-  constexpr std::size_t most_at_once = 1U << 20;
+  constexpr std::size_t most_at_once = 1U << 18;
   struct Seen {
     std::uint64_t table, index;
     std::uint32_t refs, tree;
@@ -199,8 +222,9 @@ base::Result<void> MappingWalk::find_repeats() {
     std::vector<Seen> seen;
     bool overflow = false;
     auto done = for_each_slice([&](const Slice& slice) -> base::Result<void> {
-      for (std::uint64_t at = slice.first; at < slice.end && !overflow; at += 4096)
-        for (const auto& group : groups_of(slice, at, std::min(slice.end, at + 4096), nullptr))
+      const std::uint64_t step = std::max<std::uint64_t>(most_uses / trees_.size(), 1);
+      for (std::uint64_t at = slice.first; at < slice.end && !overflow; at += step)
+        for (const auto& group : groups_of(slice, at, std::min(slice.end, at + step), nullptr))
           for (const auto& use : group.uses)
             if ((use.table.raw() >> rules_.geometry.cluster_bits()) % rounds == round)
               seen.push_back({use.table.raw(), group.l1_index, use.refs, use.trees.front()});
@@ -208,6 +232,7 @@ base::Result<void> MappingWalk::find_repeats() {
       return {};
     });
     if (!done) return done;
+    if (image_.progress.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped on request");
     if (overflow && rounds < 1024) {
       repeats_.clear();
       rounds *= 4;
@@ -387,7 +412,7 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
     if (uses * (table_bytes / g.l2_entry_size()) > std::max(merge_entries, g.l2_entries())) {
       // Many layers differ here: go through their tables a piece at a time.
       const std::uint64_t piece =
-          std::max<std::uint64_t>(merge_entries / std::bit_ceil(uses), 32) * g.l2_entry_size();
+          std::max<std::uint64_t>(merge_entries / std::bit_ceil(uses), 4) * g.l2_entry_size();
       for (std::uint64_t first = 0; first < table_bytes; first += piece) {
         read(from, from + 1, first, std::min(piece, table_bytes));
         show(groups[from], worker.requests, first);
@@ -417,7 +442,8 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
     const std::uint64_t step =
-        std::clamp<std::uint64_t>(batch_bytes >> rules_.geometry.cluster_bits(), 1, 2048);
+        std::clamp<std::uint64_t>(batch_bytes >> rules_.geometry.cluster_bits(), 1,
+                                  std::clamp<std::uint64_t>(most_uses / trees_.size(), 1, 2048));
     const auto tasks = static_cast<std::size_t>(base::divide_up(slice.end - slice.first, step));
     base::parallel_for(jobs, tasks, [&](std::size_t task, unsigned id) {
       if (image_.progress.stop_requested()) return;

@@ -20,7 +20,7 @@ using findings::Severity;
 struct CheckOptions {
   Shared shared;
   bool quiet = false, progress = false, verbose = false, deep = false;
-  std::string repair, color = "auto", fail_on = "leak";
+  std::string repair, cache, color = "auto", fail_on = "leak";
   std::vector<std::string> allow, report_files, images;
   std::uint64_t max_findings = 100, jobs = 0;
   std::optional<std::uint64_t> memory_limit;
@@ -49,6 +49,7 @@ void describe(Arguments& arguments, CheckOptions& options) {
   arguments.number("--jobs", options.jobs, "Threads (default: as many as there are cores)");
   arguments.size("--memory-limit", options.memory_limit, "Most memory for the map of the file's clusters");
   arguments.word("--color", options.color, {"auto", "always", "never"}, "Colours in text");
+  arguments.text("-T", options.cache, "CACHE", "Taken as qemu-img takes it; reading needs no cache mode");
   arguments.text("-r", options.repair, "leaks|all", "Repair: not in this version");
   arguments.operands(options.images, "IMAGE", "Images to check");
 }
@@ -58,6 +59,8 @@ std::string settle(CheckOptions& options) {
   if (!options.repair.empty())
     return "-r: this version checks and never writes; repairing comes with 'cowvet repair' in a later "
            "version";
+  for (auto& image : options.images)
+    if (const auto settled = options.shared.settle(image); !settled) return settled.error().message;
   const auto severity = findings::parse_severity(options.fail_on);
   if (!severity) return fmt::format("--fail-on: there is no severity '{}'", base::escape(options.fail_on));
   options.fails = *severity;
@@ -89,6 +92,7 @@ reports::Report examine(const std::string& file, const CheckOptions& options, ba
       .file_size = 0,
       .header_digest = 0,
       .deep = options.deep,
+      .taken_as_raw = options.shared.format == "raw",
       .outcome = base::fail(base::ErrorKind::cancelled, "stopped before this image was looked at")};
   if (progress.stop_requested()) return report;
   const auto device = open_quietly(file, options.shared);

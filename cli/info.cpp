@@ -24,6 +24,10 @@ Exit info(std::span<char* const> words, Console& console) {
   arguments.flag("--backing-chain", whole_chain, "Also the backing files, top first");
   arguments.operand(image, "IMAGE", "Image to look at");
   if (const auto end = arguments.parse(words, console)) return *end;
+  if (const auto settled = shared.settle(image); !settled) {
+    console.complain(settled.error().message);
+    return Exit::failed;
+  }
 
   const auto layers =
       analyzer::open_chain(image, chosen_format(shared), whole_chain,

@@ -23,7 +23,10 @@ Exit layout(std::span<char* const> words, Console& console) {
   arguments.number("--jobs", jobs, "Threads (default: as many as there are cores)");
   arguments.operand(image, "IMAGE", "Image to look at");
   if (const auto end = arguments.parse(words, console)) return *end;
-
+  if (const auto settled = shared.settle(image); !settled) {
+    console.complain(settled.error().message);
+    return Exit::failed;
+  }
   const auto device = open_image(image, shared, console);
   if (!device) {
     console.complain(about(image, device.error()));

@@ -64,6 +64,10 @@ Exit map(std::span<char* const> words, Console& console) {
   arguments.size("-l,--max-length", max_length, "Most bytes to look at");
   arguments.operand(image, "IMAGE", "Image to look at");
   if (const auto end = arguments.parse(words, console)) return *end;
+  if (const auto settled = shared.settle(image); !settled) {
+    console.complain(settled.error().message);
+    return Exit::failed;
+  }
 
   const auto open = [&](const std::string& file) { return open_image(file, shared, console); };
   auto layers = analyzer::open_chain(image, chosen_format(shared), true, open);

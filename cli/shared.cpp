@@ -3,13 +3,26 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "cli/image_options.hpp"
 #include "storage/locks.hpp"
 
 namespace cowvet::cli {
 
 void Shared::add_to(Arguments& arguments) {
   arguments.word("-f", format, {"qcow2", "raw"}, "The image's format; found out when not given");
+  arguments.flag("--image-opts", image_options,
+                 "IMAGE is a list of options: driver=qcow2,file.filename=disk.qcow2");
+  arguments.texts("--object", objects, "OBJECT", "Taken as qemu-img takes it; secrets are not needed here");
   add_io(arguments);
+}
+
+base::Result<void> Shared::settle(std::string& image) {
+  if (!image_options) return {};
+  auto options = parse_image_options(image);
+  if (!options) return std::unexpected(std::move(options.error()));
+  image = std::move(options->file);
+  if (!options->format.empty()) format = std::move(options->format);
+  return {};
 }
 
 void Shared::add_io(Arguments& arguments) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "analyzer/info.hpp"
 #include "base/result.hpp"
@@ -20,10 +21,14 @@ struct Shared {
   std::string output = "human";
   bool force_share = false;  // -U: somebody else may write to the image, don't warn
   std::string io = "auto";
+  bool image_options = false;         // --image-opts: operands are option lists
+  std::vector<std::string> objects;   // --object: taken for qemu-img's sake, since no key is needed
 
   // Adds -U and --io; `add_to` -f as well. `--output` differs from verb to verb; see add_output().
   void add_io(Arguments& arguments);
   void add_to(Arguments& arguments);
+  // Turns an operand that is an option list into the file's name; sets `format` as it says.
+  [[nodiscard]] base::Result<void> settle(std::string& image);
 };
 
 void add_output(Arguments& arguments, std::string& output, std::initializer_list<std::string_view> forms);

@@ -42,6 +42,7 @@ void Collector::count(RuleId rule, Severity severity, std::uint64_t clusters) {
     return;
   }
   increase(summary_.by_rule[rule.index()], clusters);
+  summary_.gravest[rule.index()] = std::max(summary_.gravest[rule.index()], severity);
   increase(summary_.by_severity[static_cast<std::size_t>(severity)], clusters);
 }
 

@@ -34,6 +34,7 @@ struct Count {
 struct Summary {
   std::array<Count, severity_count> by_severity{};  // without what is allowed
   std::array<Count, rule_count> by_rule{};          // likewise, by RuleId::index()
+  std::array<Severity, rule_count> gravest{};       // likewise: of the rule's findings
   std::array<Count, rule_count> allowed{};          // reported under a rule on the allow-list
 
   [[nodiscard]] const Count& of(Severity severity) const {

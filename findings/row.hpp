@@ -97,6 +97,8 @@ struct Rule {
   std::string_view advice;       // what to do
   std::string_view spec;         // section of the qcow2 specification, and the D-number of docs/catalogue.md
   bool deep;                     // only --deep can find it: it needs data or payload bytes
+  // QEMU opens no image with this fault, although the disk could be read.
+  bool refused_by_qemu = false;
 };
 
 }  // namespace cowvet::findings

@@ -51,7 +51,7 @@ std::string group_section(const Group& group) {
 
 std::string section(const Report& report) {
   const auto judgement = judge(report);
-  const auto why = report.outcome ? std::string(meaning(judgement)) : report.outcome.error().message;
+  const auto why = report.outcome ? meaning(report) : report.outcome.error().message;
   auto out = fmt::format("<section>\n<h2>{0}</h2>\n<p class=\"verdict {1}\">{1}: {2}</p>\n",
                          markup_safe(report.file), to_string(judgement), markup_safe(why));
   if (report.outcome && judgement != Judgement::not_qcow2) {

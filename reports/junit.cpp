@@ -54,7 +54,7 @@ std::string suite(const Report& report, findings::Severity fails) {
   const auto file = markup_safe(report.file);
   if (!report.outcome || judge(report) == Judgement::not_qcow2) {
     const auto why =
-        report.outcome ? std::string(meaning(Judgement::not_qcow2)) : report.outcome.error().message;
+        report.outcome ? meaning(report) : report.outcome.error().message;
     return fmt::format(
         "  <testsuite name=\"{0}\" tests=\"1\" failures=\"0\" errors=\"1\">\n"
         "    <testcase name=\"examined\" classname=\"{0}\"><error message=\"{1}\"/></testcase>\n  "

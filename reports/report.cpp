@@ -20,18 +20,42 @@ std::string_view to_string(Judgement judgement) {
   __builtin_unreachable();
 }
 
-std::string_view meaning(Judgement judgement) {
+namespace {
+
+std::string_view meaning_of_damage(const analyzer::Verdict& verdict) {
+  for (std::size_t index = 0; index < findings::rule_count; ++index)
+    if (findings::RuleId::from_index(index)->refused_by_qemu && verdict.summary.by_rule[index].findings != 0)
+      return "QEMU does not open it as it is; its disk can still be read";
+  return "some of the data is wrong, or is at risk once the image is written to";
+}
+
+std::string_view plain_meaning(Judgement judgement, const Report& report) {
   switch (judgement) {
-    case Judgement::sound: return "every structure is consistent, and no data is at risk";
-    case Judgement::leaks:
-      return "what the image refers to is intact; space is marked as used that nothing refers to";
-    case Judgement::damaged: return "some of the data is wrong, or is at risk once the image is written to";
+    case Judgement::sound:
+      return report.outcome->summary.of(Severity::warning).findings == 0
+                 ? "every structure is consistent, and no data is at risk"
+                 : "every structure is accounted for; what the warnings say deserves a look";
+    case Judgement::leaks: return "what the image refers to is intact; it wastes space or work";
+    case Judgement::damaged: return meaning_of_damage(*report.outcome);
     case Judgement::unreadable:
       return "no virtual machine can open it as it is; what is left of it is told below";
-    case Judgement::not_qcow2: return "this is no qcow2 image, and nothing in it looks like one";
+    case Judgement::not_qcow2:
+      return report.taken_as_raw ? "taken as a raw image, as -f says: any content is a sound one"
+                                 : "this is no qcow2 image, and nothing in it looks like one";
     case Judgement::not_examined: return "the check could not be made";
   }
   __builtin_unreachable();
+}
+
+}  // namespace
+
+std::string meaning(const Report& report) {
+  std::string text(plain_meaning(judge(report), report));
+  if (!report.outcome) return text;
+  std::uint64_t allowed = 0;
+  for (const auto& count : report.outcome->summary.allowed) allowed += count.findings;
+  if (allowed != 0) text += fmt::format(" (apart from {} that --allow leaves out)", some(allowed, "finding"));
+  return text;
 }
 
 Judgement judge(const Report& report) {
@@ -54,12 +78,12 @@ std::vector<Group> grouped(const analyzer::Verdict& verdict) {
   auto next = verdict.findings.begin();
   for (std::size_t index = 0; index < findings::rule_count; ++index) {
     const auto rule = findings::RuleId::from_index(index);
-    Group group{.rule = rule, .severity = rule->severity, .count = verdict.summary.of(rule), .kept = {}};
+    Group group{.rule = rule,
+                .severity = verdict.summary.gravest[index],
+                .count = verdict.summary.of(rule),
+                .kept = {}};
     for (; next != verdict.findings.end() && next->rule == rule; ++next) group.kept.push_back(&*next);
     if (group.count.findings == 0) continue;
-    // With all of them at hand the severity is known; otherwise the usual one is assumed.
-    if (group.kept.size() == group.count.findings)
-      group.severity = std::ranges::max(group.kept, {}, &findings::Finding::severity)->severity;
     groups.push_back(std::move(group));
   }
   std::ranges::stable_sort(groups, std::greater{}, &Group::severity);

@@ -30,13 +30,14 @@ struct Report {
   // from another.
   std::uint64_t header_digest = 0;
   bool deep = false;
+  bool taken_as_raw = false;  // the user said that it is no qcow2 image
   base::Result<analyzer::Verdict> outcome;
 };
 inline constexpr std::size_t digested_bytes = 4096;
 
 [[nodiscard]] Judgement judge(const Report& report);
-// Judgement in one sentence: what it means for the data.
-[[nodiscard]] std::string_view meaning(Judgement judgement);
+// The judgement in one sentence: what it means for the data.
+[[nodiscard]] std::string meaning(const Report& report);
 
 // The findings of one rule, as a report shows them together.
 struct Group {

@@ -89,7 +89,7 @@ std::string sarif(std::span<const Report> reports) {
     const auto judgement = judge(report);
     if (!report.outcome || judgement == Judgement::not_qcow2) {
       const auto why =
-          report.outcome ? std::string(meaning(judgement)) : base::escape(report.outcome.error().message);
+          report.outcome ? meaning(report) : base::escape(report.outcome.error().message);
       notices.push_back({{"level", "error"}, {"message", text(base::escape(report.file) + ": " + why)}});
       continue;
     }

@@ -140,7 +140,7 @@ std::string text(const Report& report, const TextOptions& options) {
   std::string out =
       fmt::format("{}: {}: {}", base::escape(report.file), paint(color_of(judgement), to_string(judgement)),
                   judgement == Judgement::not_examined ? report.outcome.error().message
-                                                       : std::string(meaning(judgement)));
+                                                       : meaning(report));
   out += '\n';
   if (!report.outcome || judgement == Judgement::not_qcow2) return out;
 
@@ -149,6 +149,8 @@ std::string text(const Report& report, const TextOptions& options) {
   out += fmt::format("  {}\n", counted(verdict.summary));
   if (!verdict.complete)
     out += fmt::format("  not everything was examined: {}\n", base::escape(verdict.incomplete));
+  if (verdict.backing_name)
+    out += fmt::format("  the backing file was not looked at: {}\n", base::escape(*verdict.backing_name));
   add_facts(out, verdict);
   for (const auto& group : groups)
     if (options.verbose || group.severity > Severity::note) add_group(out, group, options, paint);

@@ -152,7 +152,7 @@ inline constexpr Rule ext[] = {
          "The persistent bitmaps can't be found and QEMU doesn't open the image; the disk's content is "
          "intact."sv,
      .advice = "Make a full backup, then drop the bitmaps; leaks must not be freed before that."sv,
-     .spec = "Bitmaps extension"sv, .deep = false},
+     .spec = "Bitmaps extension"sv, .deep = false, .refused_by_qemu = true},
     {.code = 314, .name = "ext/crypto-length"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
      .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,

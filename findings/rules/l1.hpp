@@ -100,7 +100,7 @@ inline constexpr Rule l1[] = {
      .advice = "Don't write to the image before the bit is cleared; clearing it is always safe."sv,
      .spec = "L1 table entry"sv, .deep = false},
     {.code = 608, .name = "l1/copied-clear-exclusive"sv,
-     .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
+     .severity = Severity::leak, .lesser = Severity::leak, .reader = Reader::tolerate,
      .remedy = Remedy::set_copied, .reason = Reason::repairable, .consent = Consent::lossless,
      .title = "an exclusively owned L2 table is not marked as such"sv,
      .explanation =
@@ -111,7 +111,7 @@ inline constexpr Rule l1[] = {
      .advice = "Let a repair set the bit."sv,
      .spec = "L1 table entry; D29"sv, .deep = false},
     {.code = 609, .name = "l1/alias"sv,
-     .severity = Severity::error, .lesser = Severity::warning, .reader = Reader::refuse_write,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
      .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
      .title = "two L1 entries of one table point to the same L2 table"sv,
      .explanation =

@@ -105,7 +105,7 @@ inline constexpr Rule l2[] = {
      .advice = "Don't write to the image before the bit is cleared; clearing it is always safe."sv,
      .spec = "Standard cluster descriptor"sv, .deep = false},
     {.code = 709, .name = "l2/copied-clear-exclusive"sv,
-     .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
+     .severity = Severity::leak, .lesser = Severity::leak, .reader = Reader::tolerate,
      .remedy = Remedy::set_copied, .reason = Reason::repairable, .consent = Consent::lossless,
      .title = "an exclusively owned data cluster is not marked as such"sv,
      .explanation =
@@ -116,14 +116,14 @@ inline constexpr Rule l2[] = {
      .advice = "Let a repair set the bit."sv,
      .spec = "Standard cluster descriptor; D29"sv, .deep = false},
     {.code = 710, .name = "l2/host-alias"sv,
-     .severity = Severity::error, .lesser = Severity::warning, .reader = Reader::tolerate,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
      .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
      .title = "two places of the disk share one data cluster"sv,
      .explanation =
          "Snapshots share a cluster at the same guest offset only; two different guest offsets have two "
-         "clusters. QEMU's check sees a wrong refcount at most, and its repair raises it, after which the "
-         "image is called clean. With the old AES method the cluster decrypts to its data at one of the "
-         "two offsets only."sv,
+         "clusters. The format lets them share one if the refcount matches, but no writer is known to do so; "
+         "QEMU's repair leaves just that, since it raises the refcount and calls the image clean. With the "
+         "old AES method the cluster decrypts to its data at one of the two offsets only."sv,
      .consequence = "One of the guest ranges shows the other's data; its own data is lost or orphaned."sv,
      .advice =
          "Find out to which range the content belongs, and look for the other's data among the "

@@ -121,7 +121,7 @@ inline constexpr Rule luks[] = {
      .explanation = "A used slot has at least one iteration. QEMU refuses the image."sv,
      .consequence = "The slot's password doesn't unlock the image, and QEMU doesn't open it."sv,
      .advice = "Restore the LUKS header from a backup."sv,
-     .spec = "Full disk encryption header pointer"sv, .deep = false},
+     .spec = "Full disk encryption header pointer"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1313, .name = "luks/slot-range"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_open,
      .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,

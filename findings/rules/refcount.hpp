@@ -25,7 +25,7 @@ inline constexpr Rule refcount[] = {
      .consequence =
          "The image can't be written and QEMU doesn't open it; the disk's content is not concerned."sv,
      .advice = "Let a repair build a new refcount table from the references."sv,
-     .spec = "Header: refcount_table_offset"sv, .deep = false},
+     .spec = "Header: refcount_table_offset"sv, .deep = false, .refused_by_qemu = true},
     {.code = 502, .name = "refcount/table-offset-zero"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
      .remedy = Remedy::rebuild_refcounts, .reason = Reason::repairable, .consent = Consent::lossless,
@@ -46,7 +46,7 @@ inline constexpr Rule refcount[] = {
          "only."sv,
      .consequence = "The image can't be written; the disk's content is not concerned."sv,
      .advice = "Let a repair build a new refcount table from the references."sv,
-     .spec = "Header: refcount_table_clusters"sv, .deep = false},
+     .spec = "Header: refcount_table_clusters"sv, .deep = false, .refused_by_qemu = true},
     {.code = 504, .name = "refcount/table-too-large"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
      .remedy = Remedy::rebuild_refcounts, .reason = Reason::repairable, .consent = Consent::lossless,
@@ -57,7 +57,7 @@ inline constexpr Rule refcount[] = {
      .consequence =
          "The image can't be written and QEMU doesn't open it; the disk's content is not concerned."sv,
      .advice = "Let a repair build a new refcount table from the references."sv,
-     .spec = "implementation limit (QEMU)"sv, .deep = false},
+     .spec = "implementation limit (QEMU)"sv, .deep = false, .refused_by_qemu = true},
     {.code = 505, .name = "refcount/table-overflow"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
      .remedy = Remedy::rebuild_refcounts, .reason = Reason::repairable, .consent = Consent::lossless,
@@ -66,7 +66,7 @@ inline constexpr Rule refcount[] = {
      .consequence =
          "The image can't be written and QEMU doesn't open it; the disk's content is not concerned."sv,
      .advice = "Let a repair build a new refcount table from the references."sv,
-     .spec = "Header: refcount_table_offset"sv, .deep = false},
+     .spec = "Header: refcount_table_offset"sv, .deep = false, .refused_by_qemu = true},
     {.code = 506, .name = "refcount/table-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
      .remedy = Remedy::rebuild_refcounts, .reason = Reason::repairable, .consent = Consent::lossless,
@@ -275,6 +275,19 @@ inline constexpr Rule refcount[] = {
          "unused may be in use. QEMU goes on, calls them leaks, and frees them."sv,
      .consequence = "What looks leaked may be live data; freeing it destroys it."sv,
      .advice = "Mend what stopped the count first, or raise the limit, and check again; don't free leaks."sv,
+     .spec = "Refcounts"sv, .deep = false},
+    {.code = 524, .name = "refcount/block-implausible"sv,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .remedy = Remedy::rebuild_refcount_block, .reason = Reason::repairable, .consent = Consent::lossless,
+     .title = "a refcount block holds something else than refcounts"sv,
+     .explanation =
+         "Many of the values in it are far above what all layers of the image together can refer to. "
+         "Something was written over the block, or the refcount table leads to a cluster of something "
+         "else. QEMU's check takes each value for a refcount and lowers it."sv,
+     .consequence =
+         "Clusters of which the block says zero by chance will be given away and overwritten at the next "
+         "write; what lies in the block may be data that is missing elsewhere."sv,
+     .advice = "Let a repair build the block anew at another place; don't free what looks leaked."sv,
      .spec = "Refcounts"sv, .deep = false},
 };
 // clang-format on

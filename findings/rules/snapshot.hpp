@@ -23,7 +23,7 @@ inline constexpr Rule snapshot[] = {
      .consequence =
          "The internal snapshots can't be reached, and what only they own looks like leaked space."sv,
      .advice = "Don't free leaks; look for the snapshot table among the unreferenced clusters."sv,
-     .spec = "Header: snapshots_offset"sv, .deep = false},
+     .spec = "Header: snapshots_offset"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1002, .name = "snapshot/count-limit"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
      .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
@@ -36,7 +36,7 @@ inline constexpr Rule snapshot[] = {
          "Where the snapshot table ends is unknown; a shortened list makes the dropped snapshots look "
          "like leaked space."sv,
      .advice = "Count the entries that make sense, and mend the number in a copy; don't run QEMU's repair."sv,
-     .spec = "implementation limit (QEMU)"sv, .deep = false},
+     .spec = "implementation limit (QEMU)"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1003, .name = "snapshot/table-size-limit"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
      .remedy = Remedy::none, .reason = Reason::n4_would_discard, .consent = Consent::none,
@@ -47,7 +47,7 @@ inline constexpr Rule snapshot[] = {
      .consequence = "QEMU doesn't open the image, and its repair loses snapshots."sv,
      .advice =
          "Remove snapshots with a program that can read the table, or mend the damaged length in a copy."sv,
-     .spec = "implementation limit (QEMU)"sv, .deep = false},
+     .spec = "implementation limit (QEMU)"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1004, .name = "snapshot/table-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
      .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,

@@ -33,7 +33,7 @@ inline constexpr Rule snapshot_state[] = {
          "the entries behind it and frees their clusters."sv,
      .consequence = "QEMU doesn't open the image, and its repair may lose snapshots."sv,
      .advice = "Don't run QEMU's repair; find out whether the length is right."sv,
-     .spec = "implementation limit (QEMU); D35"sv, .deep = false},
+     .spec = "implementation limit (QEMU); D35"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1029, .name = "snapshot/extra-unknown"sv,
      .severity = Severity::note, .lesser = Severity::note, .reader = Reader::tolerate,
      .remedy = Remedy::none, .reason = Reason::n3_legal, .consent = Consent::none,

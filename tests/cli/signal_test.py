@@ -15,8 +15,8 @@ DELAY = 100_000  # microseconds a read; the image needs dozens
 
 def started(folder, trace, *words):
     """A slowed check that has begun to read: (strace, the pid of cowvet)."""
-    tracer = subprocess.Popen(["strace", "-f", "-o", trace, "-e", "trace=pread64,preadv", "-e",
-                               f"inject=pread64,preadv:delay_enter={DELAY}", COWVET, "check", "--io", "posix", "--jobs", "1",
+    tracer = subprocess.Popen(["strace", "-f", "-o", trace, "-e", "trace=pread64,preadv,preadv2", "-e",
+                               f"inject=pread64,preadv,preadv2:delay_enter={DELAY}", COWVET, "check", "--io", "posix", "--jobs", "1",
                                *words, "big.qcow2"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         time.sleep(0.02)

@@ -55,12 +55,25 @@ def map_(folder):
     said = expect_code(0, "map", "--output", "json", endless.name, folder=folder)
     last = json.loads(said.out)[-1]
     expect(last["start"] + last["length"] == (1 << 64) - 512, "the end of the disk", said)
+    # An L1 table that can't be reached is no empty disk.
+    image(folder / "lost.qcow2", [(40, 1 << 40)])
+    expect_error("map", "lost.qcow2", says="the L1 table reaches past the end of the file", folder=folder)
     # Damage ends with an error that says where; nothing is invented.
     good = folder / "good.qcow2"
     table = word(good, l1_offset(good)) & 0x00fffffffffffe00
     image(folder / "odd.qcow2", [(table, word(good, table) | 512)])
     said = cowvet("map", "--output", "json", "odd.qcow2", folder=folder)
     expect(said.code == 1 and "not aligned" in said.err, "a misaligned cluster", said)
+
+
+def image_options(folder):
+    plain = expect_code(0, "check", "good.qcow2", folder=folder)
+    said = expect_code(0, "check", "--image-opts", "driver=qcow2,file.filename=good.qcow2", "-T", "none", folder=folder)
+    expect(said.out == plain.out, "another report for an image named by options", said)
+    os.link(folder / "good.qcow2", folder / "a,b.qcow2")
+    expect_code(0, "info", "--image-opts", "file.driver=file,file.filename=a,,b.qcow2,driver=qcow2", folder=folder)
+    expect_error("map", "--image-opts", "driver=nbd,host=elsewhere", says="'driver=nbd' is not known here", folder=folder)
+    expect_error("layout", "--image-opts", "driver=qcow2", says="no file is named", folder=folder)
 
 
 def dump(folder):
@@ -101,5 +114,5 @@ def schema(folder):
 
 with scratch() as name:
     folder = samples(name)
-    run_parts(folder, program, info, map_, dump, rules, schema)
+    run_parts(folder, program, info, map_, image_options, dump, rules, schema)
 finish()
