@@ -32,7 +32,7 @@ inline constexpr Rule datafile[] = {
      .advice = "Put the data file back where the image expects it, or name its new place."sv,
      .spec = "Header: incompatible_features"sv, .deep = false},
     {.code = 1403, .name = "datafile/name-resolution"sv,
-     .severity = Severity::note, .lesser = Severity::note, .reader = Reader::refuse_open,
+     .severity = Severity::note, .lesser = Severity::note, .reader = Reader::tolerate,
      .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
      .title = "the external data file's name is relative to an unspecified directory"sv,
      .explanation =

@@ -31,6 +31,8 @@ struct Row {
   std::vector<std::string> owners = {};  // where the others are that refer to the place
 };
 
+void PrintTo(const Row& row, std::ostream* out) { *out << row.number << ' ' << row.recipe; }
+
 const std::vector<Row>& rows() {
   static const Guest disk{guest(0, M)};
   static const std::vector<Row> all{

@@ -3,12 +3,18 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <stdexcept>
 
 #include "analyzer/check.hpp"
 #include "corpus/builder/cases.hpp"
 #include "storage/file.hpp"
 #include "tests/storage/temporary.hpp"
+
+namespace cowvet::corpus {
+// Keeps the bytes of a case, addresses and all, out of the names of tests.
+inline void PrintTo(const Case& c, std::ostream* out) { *out << c.path; }
+}  // namespace cowvet::corpus
 
 namespace cowvet::analyzer {
 

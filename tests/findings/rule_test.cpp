@@ -91,9 +91,10 @@ TEST(RuleTable, severity_and_reader_agree) {
   }
 }
 
+// What wastes work instead of space (a COPIED bit that isn't set) is mended without anything being freed.
 TEST(RuleTable, leaks_are_freed_only_with_consent) {
   for (const Rule& rule : all_rules()) {
-    if (rule.severity == Severity::leak) {
+    if (rule.severity == Severity::leak && rule.remedy != Remedy::set_copied) {
       EXPECT_EQ(rule.consent, Consent::frees) << rule.name;
     }
   }
