@@ -177,19 +177,25 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
     part.empty.push_back(index);
 }
 
-Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voice voice) {
+Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voice voice, const See& see) {
   Outcome outcome;
   const auto take = [&](const Part& part) {
     if (voice == Voice::report) {
       for (const auto& block : part.uncovered) report_uncovered(block.index, block.owned);
       for (const auto block : part.empty) report_empty(block);
-      for (const auto& m : part.mismatches) report(m);
+      for (const auto& m : part.mismatches) {
+        if (m.label.kind == Kind::l2 && m.stored > m.label.refs && outcome.held.size() < most_held)
+          outcome.held.push_back(m);
+        else
+          report(m);
+      }
     }
     for (const auto& block : part.uncovered) outcome.wrong += block.owned;
     for (const auto& m : part.mismatches) {
       if (m.first < labels.clusters()) outcome.wrong += m.count;
-      if (m.label.kind == Kind::free && m.first < labels.clusters() && outcome.leaks.size() < most_leaks)
-        outcome.leaks.push_back(m);
+      if (m.label.kind != Kind::free || m.first >= labels.clusters()) continue;
+      if (outcome.leaks.size() < most_leaks) outcome.leaks.push_back(m);
+      if (see) see(m);
     }
     outcome.highest_used = std::max(outcome.highest_used, part.highest_used);
     outcome.counted_beyond_eof += part.beyond_eof;

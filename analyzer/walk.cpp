@@ -188,6 +188,19 @@ std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t firs
   return groups;
 }
 
+base::Result<void> MappingWalk::visit_l1(const L1Visit& visit) {
+  std::vector<L1Entry> entries(trees_.size());
+  return for_each_slice([&](const Slice& slice) -> base::Result<void> {
+    const auto width = static_cast<std::size_t>(slice.end - slice.first);
+    const base::BigEndianTable<std::uint64_t> words(slice.bytes);
+    for (std::size_t i = 0; i < width && !image_.progress.stop_requested(); ++i) {
+      for (std::size_t t = 0; t < entries.size(); ++t) entries[t] = L1Entry{words[t * width + i]};
+      visit(slice.first + i, entries);
+    }
+    return {};
+  });
+}
+
 // Tables that more than one index names. In rounds when there are very many tables, so that memory stays bounded.
 base::Result<void> MappingWalk::find_repeats() {
   constexpr std::size_t most_at_once = 1U << 20;

@@ -3,6 +3,7 @@
 // several threads, every (L1 index) group exactly once.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -134,6 +135,9 @@ class MappingWalk {
     std::uint64_t times = 0;
   };
   [[nodiscard]] const std::unordered_map<std::uint64_t, Repeat>& repeats() const { return repeats_; }
+  // Shows the entries of all L1 tables, an entry a tree, index by index; a tree that ends before has zeros there.
+  using L1Visit = std::function<void(std::uint64_t index, std::span<const format::L1Entry> entries)>;
+  [[nodiscard]] base::Result<void> visit_l1(const L1Visit& visit);
   // Whether an L1 entry leads to a table that can be read as one.
   [[nodiscard]] bool leads_to_table(format::L1Entry entry) const;
 
