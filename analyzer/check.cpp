@@ -93,7 +93,7 @@ class Check {
     verdict_.statistics.total_clusters = g_.clusters(image_.header.v2.size);
     verdict_.statistics.image_end_offset = highest_used << g_.cluster_bits();
     survey.finish();
-    if (auto done = report_held_tables(image_, walk, refcounts, held); !done) return done;
+    if (auto done = report_held_tables(image_, walk, metadata, refcounts, held); !done) return done;
     const LeakEvidence evidence{
         .survey = survey, .empty_tables = empty_tables, .cut = file_was_cut(reach, beyond_eof)};
     if (auto done = explain_leaks(image_, walk, metadata, refcounts, evidence); !done) return done;

@@ -20,9 +20,11 @@ constexpr std::size_t most_layers = 8;  // in a finding
 
 class HeldTables {
  public:
-  HeldTables(Image& image, MappingWalk& walk, Refcounts& refcounts, std::span<const Mismatch> held)
+  HeldTables(Image& image, MappingWalk& walk, const MetadataMap& metadata, Refcounts& refcounts,
+             std::span<const Mismatch> held)
       : image_(image),
         walk_(walk),
+        metadata_(metadata),
         refcounts_(refcounts),
         held_(held),
         g_(*image.geometry),
@@ -61,7 +63,8 @@ class HeldTables {
     std::vector<std::uint32_t> empty;
     for (std::uint32_t t = 0; t < entries.size() && empty.size() < most_layers; ++t) {
       if (entries[t].offset().raw() != 0 || index >= trees[t].entries ||
-          index >= g_.l1_entries(trees[t].disk_size))
+          index >= g_.l1_entries(trees[t].disk_size) ||
+          metadata_.contested(g_.cluster_of(base::HostOffset{trees[t].l1.raw() + index * 8})))
         continue;
       empty.push_back(t);
       if (trees[t].active) break;  // snapshots may be older than the table
@@ -98,6 +101,7 @@ class HeldTables {
 
   Image& image_;
   MappingWalk& walk_;
+  const MetadataMap& metadata_;
   Refcounts& refcounts_;
   std::span<const Mismatch> held_;
   const format::Geometry g_;
@@ -107,10 +111,10 @@ class HeldTables {
 
 }  // namespace
 
-base::Result<void> report_held_tables(Image& image, MappingWalk& walk, Refcounts& refcounts,
-                                      std::span<const Mismatch> held) {
+base::Result<void> report_held_tables(Image& image, MappingWalk& walk, const MetadataMap& metadata,
+                                      Refcounts& refcounts, std::span<const Mismatch> held) {
   if (held.empty()) return {};
-  return HeldTables(image, walk, refcounts, held).run();
+  return HeldTables(image, walk, metadata, refcounts, held).run();
 }
 
 }  // namespace cowvet::analyzer

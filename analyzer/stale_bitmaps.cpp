@@ -104,7 +104,7 @@ void explain_stale_leaks(const Image& image, std::span<Finding> kept) {
       if (std::ranges::find(names, region->name) == names.end()) names.push_back(region->name);
     if (const auto* first = stale_bitmap_at(image, f.host->begin); names.empty() && first != nullptr)
       names.push_back(first->name);
-    if (!names.empty()) f.detail = fmt::format("of {}", fmt::join(names, ", "));
+    if (!names.empty()) f.detail = fmt::format("belongs to {}", fmt::join(names, ", "));
   }
 }
 

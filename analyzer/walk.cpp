@@ -68,6 +68,17 @@ std::optional<Kind> MetadataMap::owner(base::HostCluster cluster) const {
   return std::nullopt;
 }
 
+bool MetadataMap::contested(base::HostCluster cluster) const {
+  std::size_t claims = std::ranges::binary_search(blocks_, cluster.raw()) ? 1 : 0;
+  for (auto it = std::ranges::upper_bound(spans_, cluster.raw(), {}, &Span::first);
+       it != spans_.begin() && claims < 2;) {
+    --it;
+    if (cluster.raw() >= it->furthest) break;
+    if (cluster.raw() < it->end) ++claims;
+  }
+  return claims > 1;
+}
+
 std::vector<Tree> trees_of(const Image& image) {
   std::vector<Tree> trees;
   const auto add = [&](base::HostOffset l1, std::uint64_t declared, std::uint64_t disk_size) -> Tree& {

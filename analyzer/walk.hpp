@@ -97,6 +97,8 @@ class MetadataMap {
   void label(LabelMap& labels, const format::Geometry& geometry) const;
   // What owns the cluster; nothing if no metadata does, or only the data of a bitmap.
   [[nodiscard]] std::optional<Kind> owner(base::HostCluster cluster) const;
+  // Whether several regions claim the cluster, so that none of them can be believed.
+  [[nodiscard]] bool contested(base::HostCluster cluster) const;
   [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
   [[nodiscard]] const std::vector<std::uint64_t>& blocks() const { return blocks_; }
 
