@@ -78,8 +78,9 @@ class Check {
         report_repeated_tables(image_, walk, refcounts);
         report_walk_cost(image_, checks);
       }
-      const auto compared = refcounts.compare(**labels, jobs, Refcounts::Voice::report,
-                                              [&](const Mismatch& leak) { survey.look_at(leak.first, leak.count); });
+      const auto compared =
+          refcounts.compare(**labels, jobs, Refcounts::Voice::report,
+                            [&](const Mismatch& leak) { survey.look_at(leak.first, leak.count); });
       held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
       wrong += compared.wrong;

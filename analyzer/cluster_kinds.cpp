@@ -5,7 +5,8 @@
 
 namespace cowvet::analyzer {
 
-ClusterKinds::ClusterKinds(MappingWalk& walk, const MetadataMap& metadata, std::vector<std::uint64_t> clusters)
+ClusterKinds::ClusterKinds(MappingWalk& walk, const MetadataMap& metadata,
+                           std::vector<std::uint64_t> clusters)
     : walk_(walk), metadata_(metadata), geometry_(walk.rules().geometry), clusters_(std::move(clusters)) {
   std::ranges::sort(clusters_);
   clusters_.erase(std::unique(clusters_.begin(), clusters_.end()), clusters_.end());

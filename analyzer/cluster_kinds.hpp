@@ -28,7 +28,7 @@ class ClusterKinds final : public Visitor {
   MappingWalk& walk_;
   const MetadataMap& metadata_;
   const format::Geometry geometry_;
-  std::vector<std::uint64_t> clusters_;             // ascending
+  std::vector<std::uint64_t> clusters_;                 // ascending
   std::unique_ptr<std::atomic<std::uint8_t>[]> kinds_;  // by position in clusters_
 };
 

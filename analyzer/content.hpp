@@ -20,8 +20,8 @@ struct NamedCluster {
 
 struct ContentEvidence {
   Content content = Content::other;
-  std::uint64_t entries = 0;           // that are not empty
-  bool copied = false;                 // one of them has COPIED set
+  std::uint64_t entries = 0;          // that are not empty
+  bool copied = false;                // one of them has COPIED set
   std::vector<NamedCluster> named{};  // the first thousand, ascending
 };
 

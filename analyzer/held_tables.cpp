@@ -17,6 +17,7 @@ using format::L1Entry;
 namespace {
 
 constexpr std::size_t most_layers = 8;  // in a finding
+constexpr std::size_t most_lost = 1U << 16;
 
 class HeldTables {
  public:
@@ -31,7 +32,8 @@ class HeldTables {
         naming_(image, walk.trees()) {}
 
   base::Result<void> run() {
-    auto done = walk_.visit_l1([&](std::uint64_t index, std::span<const L1Entry> entries) { look(index, entries); });
+    auto done =
+        walk_.visit_l1([&](std::uint64_t index, std::span<const L1Entry> entries) { look(index, entries); });
     if (!done) return done;
     for (auto& [cluster, finding] : lost_) image_.report(std::move(finding));
     if (!lost_.empty()) image_.doubt("an L1 entry was lost, so clusters have an owner that is not counted");
@@ -52,11 +54,13 @@ class HeldTables {
       if (!walk_.leads_to_table(entries[t])) continue;
       const std::uint64_t cluster = g_.cluster_of(entries[t].offset()).raw();
       const auto* mismatch = held(cluster);
-      if (mismatch != nullptr && !lost_.contains(cluster)) judge(cluster, *mismatch, index, t, entries);
+      if (mismatch != nullptr && lost_.size() < most_lost && !lost_.contains(cluster))
+        judge(cluster, *mismatch, index, t, entries);
     }
   }
 
-  // Entries of the same index that are empty, below the end of their layer's disk: the active layer's, or the snapshots'.
+  // Entries of the same index that are empty, below the end of their layer's disk: the active layer's, or the
+  // snapshots'.
   void judge(std::uint64_t cluster, const Mismatch& mismatch, std::uint64_t index, std::uint32_t holder,
              std::span<const L1Entry> entries) {
     const auto& trees = walk_.trees();
@@ -80,7 +84,8 @@ class HeldTables {
       naming_.put_guest(f, trees[t], base::GuestOffset{index * g_.span()}, g_.span());
     f.owners.push_back({"L2 table", naming_.l1_entry(trees[holder], index), {}});
     f.detail = fmt::format(
-        "{} names this L2 table, whose refcount counts more layers; of this index {} {} empty; the refcount must not "
+        "{} names this L2 table, whose refcount counts more layers; of this index {} {} empty; the refcount "
+        "must not "
         "be lowered",
         naming_.l1_entry(trees[holder], index), f.where, empty.size() > 1 ? "and others are" : "is");
     lost_.emplace(cluster, std::move(f));

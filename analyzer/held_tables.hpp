@@ -9,7 +9,8 @@
 namespace cowvet::analyzer {
 
 // `held`: ascending.
-[[nodiscard]] base::Result<void> report_held_tables(Image& image, MappingWalk& walk, const MetadataMap& metadata,
-                                                    Refcounts& refcounts, std::span<const Mismatch> held);
+[[nodiscard]] base::Result<void> report_held_tables(Image& image, MappingWalk& walk,
+                                                    const MetadataMap& metadata, Refcounts& refcounts,
+                                                    std::span<const Mismatch> held);
 
 }  // namespace cowvet::analyzer

@@ -46,7 +46,8 @@ void LeakSurvey::read_heads() {
   for (std::size_t i = 0; i < queue_.size(); ++i) {
     const auto& read = requests[i];
     if (read.os_error != 0) continue;
-    auto content = classify_head(base::ConstBytes(read.into).first(static_cast<std::size_t>(read.valid)), rules_);
+    auto content =
+        classify_head(base::ConstBytes(read.into).first(static_cast<std::size_t>(read.valid)), rules_);
     if (content == Content::empty && read.valid == head_) content = look_behind_head(queue_[i]);
     sort_in(queue_[i], content);
   }
@@ -64,7 +65,8 @@ Content LeakSurvey::look_behind_head(std::uint64_t cluster) {
   for (std::size_t at = 0; at < valid.size(); at += static_cast<std::size_t>(head_)) {
     const auto piece = valid.subspan(at, std::min(valid.size() - at, static_cast<std::size_t>(head_)));
     if (const auto content = classify_head(piece, rules_); content != Content::empty)
-      return content == Content::snapshot_table ? Content::other : content;  // that begins at a cluster's start
+      return content == Content::snapshot_table ? Content::other
+                                                : content;  // that begins at a cluster's start
   }
   return Content::empty;
 }
@@ -77,8 +79,7 @@ void LeakSurvey::sort_in(std::uint64_t cluster, Content content) {
     case Content::snapshot_table: break;
   }
   auto& list = content == Content::l2_table ? tables_ : snapshot_tables_;
-  if (list.size() == most_tables)
-    return image_.doubt("there are more lost tables than are looked at");
+  if (list.size() == most_tables) return image_.doubt("there are more lost tables than are looked at");
   list.push_back(cluster);
 }
 

@@ -35,12 +35,12 @@ class LeakSurvey {
   void sort_in(std::uint64_t cluster, Content content);
 
   static constexpr std::size_t most_at_once = 64;
-  static constexpr std::size_t most_tables = 1U << 20;
+  static constexpr std::size_t most_tables = 1U << 16;
 
   Image& image_;
   ScanRules rules_;
-  std::uint64_t head_;                 // bytes
-  std::vector<std::uint64_t> queue_;   // clusters whose heads are read next
+  std::uint64_t head_;                  // bytes
+  std::vector<std::uint64_t> queue_;    // clusters whose heads are read next
   std::vector<std::byte> heads_, all_;  // the heads of a batch; one cluster
   std::vector<std::uint64_t> tables_, snapshot_tables_;
   std::uint64_t data_ = 0;

@@ -25,6 +25,7 @@ namespace {
 
 constexpr std::size_t most_orphans = 1U << 16;
 constexpr std::size_t looked_up_at_once = 1U << 20;  // clusters
+constexpr std::size_t most_snapshot_tables = 64;     // whose entries are read
 constexpr std::size_t most_alike = 8;                // orphans with the same story that get a finding each
 constexpr std::size_t most_ranges = 8;               // in a finding
 constexpr std::uint64_t l1_budget = 64ULL << 20;     // bytes of lost snapshots' L1 tables
@@ -55,20 +56,21 @@ class Explanation {
   }
 
  private:
-  [[nodiscard]] bool leaked(const ClusterKinds& kinds, std::uint64_t cluster) const {
-    return kinds.of(cluster) == Kind::free && refcounts_.stored(cluster).value_or(0) != 0;
+  [[nodiscard]] bool leaked(const ClusterKinds& kinds, std::uint64_t cluster) {
+    return kinds.of(cluster) == Kind::free && refcounts_.stored(cluster, piece_).value_or(0) != 0;
   }
   [[nodiscard]] bool may_be_table(std::uint64_t cluster) const {
     return std::ranges::binary_search(survey_.tables(), cluster);
   }
 
   void read_snapshot_tables() {
+    std::size_t read = 0;
     for (const auto cluster : survey_.snapshot_tables()) {
-      const std::size_t entries = read_unlisted(image_, HostOffset{cluster << g_.cluster_bits()});
+      const std::size_t entries =
+          read++ < most_snapshot_tables ? read_unlisted(image_, HostOffset{cluster << g_.cluster_bits()}) : 0;
       auto f = about(cluster, 1);
       f.detail = "the content looks like a snapshot table";
-      if (entries != 0)
-        f.detail += fmt::format(" with {} {}", entries, entries == 1 ? "entry" : "entries");
+      if (entries != 0) f.detail += fmt::format(" with {} {}", entries, entries == 1 ? "entry" : "entries");
       image_.report(std::move(f));
     }
   }
@@ -77,7 +79,9 @@ class Explanation {
   base::Result<void> find_lost_snapshots() {
     auto& unlisted = image_.unlisted;
     if (unlisted.empty()) return {};
-    const auto l1 = [&](const UnlistedSnapshot& s) { return g_.cluster_of(s.data.entry.l1_table_offset).raw(); };
+    const auto l1 = [&](const UnlistedSnapshot& s) {
+      return g_.cluster_of(s.data.entry.l1_table_offset).raw();
+    };
     std::vector<std::uint64_t> clusters;
     for (const auto& s : unlisted) clusters.push_back(l1(s));
     ClusterKinds kinds(walk_, metadata_, std::move(clusters));
@@ -166,7 +170,7 @@ class Explanation {
       const auto l1 = image_.read(entry.l1_table_offset, length, length, "l1");
       const base::BigEndianTable<std::uint64_t> words(l1);
       for (std::size_t i = 0; i < words.size(); ++i)
-        if (const format::L1Entry e{words[i]}; walk_.leads_to_table(e))
+        if (const format::L1Entry e{words[i]}; may_be_table(g_.cluster_of(e.offset()).raw()))
           by_snapshot.try_emplace(g_.cluster_of(e.offset()).raw(), &s, i);
     }
     for (auto& orphan : orphans_) {
@@ -182,8 +186,8 @@ class Explanation {
           orphan.guest.front().length = std::min(g_.span(), disk - begin);
         orphan.placed = true;
       } else if (const auto by = by_orphan_l1_.find(orphan.cluster); by != by_orphan_l1_.end()) {
-        orphan.where_from = fmt::format("the lost L1 table in cluster[{}] names it, in entry {}", by->second.first,
-                                        by->second.second);
+        orphan.where_from = fmt::format("the lost L1 table in cluster[{}] names it, in entry {}",
+                                        by->second.first, by->second.second);
         orphan.placed = true;
       } else if (orphan.is_l1) {
         orphan.placed = true;
@@ -221,9 +225,10 @@ class Explanation {
                              orphan.entries, orphan.tables);
     } else {
       // Without a single COPIED bit it may as well be the table of a bitmap, which has entries of the same shape.
-      f.detail = fmt::format("the content looks like {}: {} entries; of {} clusters they name, {} have no other owner",
-                             orphan.copied || orphan.placed ? "an L2 table" : "an L2 table or a bitmap's table",
-                             orphan.entries, orphan.named, orphan.lost);
+      f.detail = fmt::format(
+          "the content looks like {}: {} entries; of {} clusters they name, {} have no other owner",
+          orphan.copied || orphan.placed ? "an L2 table" : "an L2 table or a bitmap's table", orphan.entries,
+          orphan.named, orphan.lost);
     }
     if (count > 1) f.detail += fmt::format("; {} tables like it follow, up to cluster[{}]", count - 1, last);
     if (!orphan.where_from.empty()) f.detail += "; " + orphan.where_from;
@@ -267,6 +272,7 @@ class Explanation {
   const LeakSurvey& survey_;
   const format::Geometry g_;
   std::vector<std::byte> bytes_;  // of one cluster
+  Refcounts::Piece piece_;        // of the refcounts that were asked for last
   std::vector<Orphan> orphans_;   // in order of their clusters
   // Which orphan L1 table names a cluster, and in which entry.
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::uint32_t>> by_orphan_l1_;
@@ -279,7 +285,8 @@ class Explanation {
 base::Result<void> explain_leaks(Image& image, MappingWalk& walk, const MetadataMap& metadata,
                                  const Refcounts& refcounts, const LeakEvidence& evidence) {
   const auto& survey = evidence.survey;
-  if (survey.tables().empty() && survey.snapshot_tables().empty() && survey.data() == 0 && image.unlisted.empty())
+  if (survey.tables().empty() && survey.snapshot_tables().empty() && survey.data() == 0 &&
+      image.unlisted.empty())
     return {};
   return Explanation(image, walk, metadata, refcounts, evidence).run();
 }

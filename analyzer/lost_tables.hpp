@@ -1,6 +1,6 @@
 // Leaks explained, after all clusters have been counted: orphan tables with what they belonged to, lost snapshots by
-// name, tables without entries beside data without an owner. Promises: nothing here depends on how much of the file fits
-// into the map of labels; a sound image never pays for it.
+// name, tables without entries beside data without an owner. Promises: nothing here depends on how much of
+// the file fits into the map of labels; a sound image never pays for it.
 #pragma once
 #include <span>
 

@@ -273,7 +273,8 @@ void MappingChecks::table(const Group& group, const TableUse& use, const Table& 
     if (use.active) counts_[worker].next_host = 0;
   }
   // A table that is shown in pieces is left out: many layers differ there, and one of them has its entries.
-  if (table.os_error == 0 && table.missing == 0 && table.runs.empty() && table.length == geometry().cluster_size())
+  if (table.os_error == 0 && table.missing == 0 && table.runs.empty() &&
+      table.length == geometry().cluster_size())
     remember_empty(group, use, counts_[worker]);
   if (!judge_table(group, use, table)) return;
   for (const auto& run : table.runs) {
@@ -310,7 +311,9 @@ void MappingChecks::count(const EntryRun& run, Counts& counts) {
 }
 
 void MappingChecks::remember_empty(const Group& group, const TableUse& use, Counts& counts) {
+  constexpr std::size_t most_trees = 16;
   EmptyTable empty{group.l1_index, use.table.raw(), use.trees};
+  empty.trees.resize(std::min(empty.trees.size(), most_trees));
   if (counts.empty.size() == most_empty_tables) {
     if (!(empty < counts.empty.front())) return;
     std::pop_heap(counts.empty.begin(), counts.empty.end());

@@ -25,8 +25,8 @@ struct Reach {
 // An L2 table without a single entry.
 struct EmptyTable {
   std::uint64_t l1_index = 0;
-  std::uint64_t table = 0;  // host offset
-  std::vector<std::uint32_t> trees{};  // that name it there
+  std::uint64_t table = 0;             // host offset
+  std::vector<std::uint32_t> trees{};  // that name it there, the first few
   friend bool operator<(const EmptyTable& a, const EmptyTable& b) {
     return std::pair(a.l1_index, a.table) < std::pair(b.l1_index, b.table);
   }

@@ -21,7 +21,7 @@ struct Orphan {
   std::array<NamedCluster, 8> sample{};  // some of its entries; cluster 0: none
 
   // Where it belongs, as far as that is known.
-  std::string where_from{};                     // a clause for the finding
+  std::string where_from{};                   // a clause for the finding
   std::vector<findings::GuestRange> guest{};  // the range of its L1 entry, or of each that it may be
   bool placed = false;
 };

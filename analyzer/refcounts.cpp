@@ -93,16 +93,27 @@ void Refcounts::label_blocks(LabelMap& labels) const {
 }
 
 std::optional<std::uint64_t> Refcounts::stored(std::uint64_t cluster) const {
+  Piece piece;
+  piece.bytes.resize(8);
+  return stored(cluster, piece);
+}
+
+std::optional<std::uint64_t> Refcounts::stored(std::uint64_t cluster, Piece& piece) const {
+  constexpr std::size_t usual_piece = 512;  // bytes: divides every cluster
+  if (piece.bytes.empty()) piece.bytes.resize(usual_piece);
   const std::uint64_t index = cluster >> geometry_.block_bits();
   if (index >= blocks_.size() || blocks_[static_cast<std::size_t>(index)] == 0) return std::nullopt;
   const std::uint64_t within = cluster & (geometry_.block_entries() - 1);
   const std::uint64_t byte = (within << geometry_.refcount_order()) / 8;
-  const std::uint64_t unit = byte & ~std::uint64_t{7};
-  std::array<std::byte, 8> bytes;
-  const auto read = image_.device.read(blocks_[static_cast<std::size_t>(index)] + unit, bytes);
-  if (read.os_error != 0) return std::nullopt;
-  return format::refcount_at(bytes, geometry_.refcount_order(),
-                             within - unit * 8 / geometry_.refcount_bits());
+  const std::uint64_t begin = byte - byte % piece.bytes.size();
+  const std::uint64_t offset = blocks_[static_cast<std::size_t>(index)] + begin;
+  if (piece.offset != offset) {
+    piece.offset.reset();
+    if (image_.device.read(offset, piece.bytes).os_error != 0) return std::nullopt;
+    piece.offset = offset;
+  }
+  return format::refcount_at(piece.bytes, geometry_.refcount_order(),
+                             within - begin * 8 / geometry_.refcount_bits());
 }
 
 // What was found in a stretch of clusters.

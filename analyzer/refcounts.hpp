@@ -43,7 +43,13 @@ class Refcounts {
   [[nodiscard]] Outcome compare(const LabelMap& labels, unsigned jobs, Voice voice = Voice::report,
                                 const See& see = {});
   void report(const Mismatch& mismatch);
-  // The refcount on disk of one cluster; nothing where no block says it.
+  // The refcount on disk of one cluster; nothing where no block says it. Whoever asks for many keeps the piece of the
+  // block that was read last.
+  struct Piece {
+    std::optional<std::uint64_t> offset{};  // of the bytes
+    std::vector<std::byte> bytes{};
+  };
+  [[nodiscard]] std::optional<std::uint64_t> stored(std::uint64_t cluster, Piece& piece) const;
   [[nodiscard]] std::optional<std::uint64_t> stored(std::uint64_t cluster) const;
 
  private:

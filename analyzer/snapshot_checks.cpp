@@ -290,7 +290,8 @@ void check_snapshots(Image& image) {
     return;
   }
   if (count == 0 && table.raw() == 0) return;
-  if (count != 0 && image.header.external_data_file()) image.report(count_finding(image, "snapshot/with-data-file"_rule));
+  if (count != 0 && image.header.external_data_file())
+    image.report(count_finding(image, "snapshot/with-data-file"_rule));
   if (table.raw() == 0) return image.doubt("the snapshot table is unknown");  // header/snapshot-pointer-pair
   if (!aligned) {
     image.report(header_finding<&HeaderV2::snapshots_offset>(image, "snapshot/table-offset-unaligned"_rule)

@@ -35,7 +35,8 @@ class StaleDirectory {
         image_.read(offset, extension.directory_size, limits::max_bitmap_directory, "bitmap_directory");
     std::vector<format::Bitmap> bitmaps;
     for (std::uint64_t at = 0; bitmaps.size() < extension.count;) {
-      const auto step = format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(at)), at);
+      const auto step =
+          format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(at)), at);
       if (!step.bitmap || !plausible(*step.bitmap)) return;  // something else lies there by now
       at += step.needed;
       bitmaps.push_back(*step.bitmap);
@@ -63,7 +64,8 @@ class StaleDirectory {
     const base::BigEndianTable<std::uint64_t> words(bytes);
     const auto at = [&](std::size_t i) { return format::BitmapTableEntry{words[i]}; };
     for (std::size_t i = 0; i < words.size(); ++i)
-      if (at(i).reserved() != 0 || !geometry_.aligned(at(i).offset()) || at(i).offset().raw() >= image_.eof) return;
+      if (at(i).reserved() != 0 || !geometry_.aligned(at(i).offset()) || at(i).offset().raw() >= image_.eof)
+        return;
     const auto name = fmt::format("the stale bitmap \"{}\"", base::escape(bitmap.name));
     add(bitmap.entry.table_offset, length, name);
     for (std::size_t i = 0; i < words.size(); ++i)

@@ -17,7 +17,7 @@ using format::L1Entry;
 
 namespace {
 
-constexpr std::size_t most_ranges = 8;       // in a finding
+constexpr std::size_t most_ranges = 8;         // in a finding
 constexpr std::size_t most_copies = 1U << 14;  // tables of other layers that are read
 constexpr std::size_t most_positions = 1U << 20;
 
@@ -44,8 +44,9 @@ bool TablePlaces::vacant(L1Entry entry) const {
 
 GuestRange TablePlaces::range(std::uint64_t index, const Tree& tree) const {
   const base::GuestOffset begin{index * geometry_.span()};
-  const std::uint64_t length =
-      tree.disk_size > begin.raw() ? std::min(geometry_.span(), tree.disk_size - begin.raw()) : geometry_.span();
+  const std::uint64_t length = tree.disk_size > begin.raw()
+                                   ? std::min(geometry_.span(), tree.disk_size - begin.raw())
+                                   : geometry_.span();
   return {begin, length, naming_.layer(tree)};
 }
 
@@ -95,6 +96,8 @@ base::Result<void> TablePlaces::place_by_copies(std::span<Orphan> orphans) {
       for (const auto& key : orphan.sample)
         if (key.cluster != 0) wanted.try_emplace(key, &orphan);
 
+  if (wanted.empty()) return {};
+
   std::vector<std::byte> bytes(static_cast<std::size_t>(geometry_.cluster_size()));
   std::vector<EntryRun> runs;
   std::size_t read = 0;
@@ -122,10 +125,12 @@ base::Result<void> TablePlaces::place_by_copies(std::span<Orphan> orphans) {
     std::optional<std::uint32_t> empty;
     std::vector<std::uint64_t> seen;
     for (std::uint32_t t = 0; t < entries.size() && !empty; ++t)
-      if (index < std::min(trees[t].entries, geometry_.l1_entries(trees[t].disk_size)) && vacant(entries[t])) empty = t;
+      if (index < std::min(trees[t].entries, geometry_.l1_entries(trees[t].disk_size)) && vacant(entries[t]))
+        empty = t;
     if (!empty) return;
     for (std::uint32_t t = 0; t < entries.size() && read < most_copies; ++t) {
-      if (!walk_.leads_to_table(entries[t]) || std::ranges::find(seen, entries[t].offset().raw()) != seen.end())
+      if (!walk_.leads_to_table(entries[t]) ||
+          std::ranges::find(seen, entries[t].offset().raw()) != seen.end())
         continue;
       seen.push_back(entries[t].offset().raw());
       ++read;
@@ -142,7 +147,8 @@ void TablePlaces::place_by_order(std::span<Orphan*> orphans) {
   for (std::size_t i = 0; i < orphans.size();) {
     const auto behind = std::ranges::upper_bound(tables_, orphans[i]->cluster, {}, &Table::cluster);
     std::size_t end = i + 1;
-    while (end < orphans.size() && (behind == tables_.end() || orphans[end]->cluster < behind->cluster)) ++end;
+    while (end < orphans.size() && (behind == tables_.end() || orphans[end]->cluster < behind->cluster))
+      ++end;
     const auto from = behind == tables_.begin()
                           ? positions_.begin()
                           : std::ranges::upper_bound(positions_, std::prev(behind)->index);
@@ -182,12 +188,15 @@ void TablePlaces::place_within(std::span<Orphan*> orphans, std::span<const std::
     }
     orphan.guest = ranges;
     if (positions.empty())
-      orphan.where_from = "no L1 entry of the disk leads nowhere, so it was a snapshot's, or is an older copy";
+      orphan.where_from =
+          "no L1 entry of the disk leads nowhere, so it was a snapshot's, or is an older copy";
     else if (orphans.size() == 1 && positions.size() == 1)
-      orphan.where_from = fmt::format("l1[{}] is the only L1 entry of the disk that leads nowhere", positions[0]);
+      orphan.where_from =
+          fmt::format("l1[{}] is the only L1 entry of the disk that leads nowhere", positions[0]);
     else if (positions.size() == 1)
       orphan.where_from = fmt::format(
-          "l1[{}] is the only L1 entry {} that leads nowhere, and {} lost tables may belong there; which does is not "
+          "l1[{}] is the only L1 entry {} that leads nowhere, and {} lost tables may belong there; which "
+          "does is not "
           "known",
           positions[0], by != nullptr ? "at this place in the file" : "of the disk", orphans.size());
     else

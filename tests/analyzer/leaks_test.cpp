@@ -30,7 +30,8 @@ Verdict check_device(const storage::Device& device, std::optional<std::uint64_t>
 
 Findings of(const Verdict& verdict, findings::RuleId rule) {
   Findings list;
-  std::ranges::copy_if(verdict.findings, std::back_inserter(list), [&](const auto& f) { return f.rule == rule; });
+  std::ranges::copy_if(verdict.findings, std::back_inserter(list),
+                       [&](const auto& f) { return f.rule == rule; });
   return list;
 }
 
@@ -80,16 +81,20 @@ TEST(Leaks, AreReadOnceAndOfDataOnlyTheFirstBytes) {
 }
 
 TEST(LostTables, BetweenTheirNeighboursAreAssignedInOrder) {
-  const auto lost = of("image size=4G\ndata 0..3,8192..8195,16384..16387,24576..24579\ndamage:\n"
-                       "set l1[1] = 0\nset l1[2] = 0", "refcount/leak-holds-table"_rule);
+  const auto lost =
+      of("image size=4G\ndata 0..3,8192..8195,16384..16387,24576..24579\ndamage:\n"
+         "set l1[1] = 0\nset l1[2] = 0",
+         "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 2U);
   EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
   EXPECT_EQ(lost[1].guest, Guest{guest(1024 * M, 512 * M)});
 }
 
 TEST(LostTables, MoreThanThereAreEmptyEntriesAreCountedAgainstThem) {
-  const auto lost = of("image size=1G\ndata 8192..8195\nreserve older\ndata 0..3\ndamage:\n"
-                       "copy @l2[1] to @older\nset l1[1] = 0", "refcount/leak-holds-table"_rule);
+  const auto lost =
+      of("image size=1G\ndata 8192..8195\nreserve older\ndata 0..3\ndamage:\n"
+         "copy @l2[1] to @older\nset l1[1] = 0",
+         "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 2U);
   for (const auto& f : lost) {
     EXPECT_EQ(f.guest, Guest{guest(512 * M, 512 * M)});
@@ -108,15 +113,18 @@ TEST(LostTables, OfTheSameKindAreOneFinding) {
 
 TEST(LostTables, DoNotBelongToEntriesThatACutFileExplains) {
   // The table behind l1[2] was cut off; the one that l1[1] named is still there.
-  const auto lost = of("image size=2G\ndata 0..3,8192..8195,24576..24579\ndata 16384..16400\ndamage:\n"
-                       "set l1[1] = 0\ntruncate @l2[2]", "refcount/leak-holds-table"_rule);
+  const auto lost =
+      of("image size=2G\ndata 0..3,8192..8195,24576..24579\ndata 16384..16400\ndamage:\n"
+         "set l1[1] = 0\ntruncate @l2[2]",
+         "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 1U);
   EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
 }
 
 TEST(LostTables, ArePlacedByASnapshotsCopy) {
-  const auto lost = of("image size=4G\ndata 8192..8200,16384..16387\nsnapshot\ndata 8192\ndamage:\nset l1[1] = 0",
-                       "refcount/leak-holds-table"_rule);
+  const auto lost =
+      of("image size=4G\ndata 8192..8200,16384..16387\nsnapshot\ndata 8192\ndamage:\nset l1[1] = 0",
+         "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 1U);
   EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
   EXPECT_NE(lost[0].detail.find("snapshot[0].l1[1] names a table with the same entries"), std::string::npos)
@@ -124,9 +132,10 @@ TEST(LostTables, ArePlacedByASnapshotsCopy) {
 }
 
 TEST(LostTables, OfALostSnapshotSayWhoseTheyAre) {
-  const auto lost = of("image size=2G\ndata 8192..8195\nsnapshot name=first\ndata 8193\ndamage:\n"
-                       "set header.nb_snapshots = 0\nset header.snapshots_offset = 0",
-                       "refcount/leak-holds-table"_rule);
+  const auto lost =
+      of("image size=2G\ndata 8192..8195\nsnapshot name=first\ndata 8193\ndamage:\n"
+         "set header.nb_snapshots = 0\nset header.snapshots_offset = 0",
+         "refcount/leak-holds-table"_rule);
   const auto it = std::ranges::find_if(lost, [](const auto& f) { return !f.guest.empty(); });
   ASSERT_NE(it, lost.end());
   EXPECT_EQ(it->guest, Guest{guest(512 * M, 512 * M, "1")});
@@ -134,8 +143,9 @@ TEST(LostTables, OfALostSnapshotSayWhoseTheyAre) {
 }
 
 TEST(LostTables, AreFoundInAnyWindow) {
-  const Bytes image("image size=512M cluster_size=512 refcount_bits=1\ndata 0..63\nplace 200M\ndata 64..127\n"
-                    "damage:\nset l1[1] = 0");
+  const Bytes image(
+      "image size=512M cluster_size=512 refcount_bits=1\ndata 0..63\nplace 200M\ndata 64..127\n"
+      "damage:\nset l1[1] = 0");
   const auto device = image.device();
   EXPECT_EQ(check_device(*device, 0).findings, check_device(*device).findings);
 }
@@ -168,8 +178,10 @@ TEST(LostEntries, AreNotClaimedOfATableThatOnlyCountsTooHigh) {
 }
 
 TEST(LostSnapshots, AreNamedByIdAndName) {
-  const auto lost = of("image\ndata 0..3\nsnapshot name=first\ndata 1\nsnapshot name=second\ndamage:\n"
-                       "set header.nb_snapshots = 0", "snapshot/lost"_rule);
+  const auto lost =
+      of("image\ndata 0..3\nsnapshot name=first\ndata 1\nsnapshot name=second\ndamage:\n"
+         "set header.nb_snapshots = 0",
+         "snapshot/lost"_rule);
   ASSERT_EQ(lost.size(), 2U);
   EXPECT_NE(lost[0].detail.find("\"first\" (id 1)"), std::string::npos);
   EXPECT_NE(lost[1].detail.find("\"second\" (id 2)"), std::string::npos);
@@ -177,7 +189,8 @@ TEST(LostSnapshots, AreNamedByIdAndName) {
 }
 
 TEST(StaleBitmaps, ExplainTheirLeakedClusters) {
-  const Bytes image("image\ndata 0..3\nbitmap name=b1 set=0..3\ndamage:\nset header.autoclear_features.bitmaps = 0");
+  const Bytes image(
+      "image\ndata 0..3\nbitmap name=b1 set=0..3\ndamage:\nset header.autoclear_features.bitmaps = 0");
   const auto verdict = check_device(*image.device());
   EXPECT_EQ(verdict.summary.worst(), findings::Severity::leak);
   const auto leaks = of(verdict, "refcount/leak"_rule);
