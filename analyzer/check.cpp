@@ -6,8 +6,8 @@
 // 5. If the labels did not fit into memory, 3 and 4 are repeated for the next stretch of the file, without
 // judging again.
 // 6. When the whole file is counted, leaks and L2 tables with too high a refcount are explained: what was lost?
-// Compressed streams are held against each other; --deep decodes them and reads all data.
-// 7. The findings that are kept get their owners.
+// 7. Compressed streams are held against each other; --deep decodes them and reads all data.
+// 8. The findings that are kept get their owners.
 #include "analyzer/check.hpp"
 
 #include <algorithm>
