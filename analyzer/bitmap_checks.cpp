@@ -11,6 +11,7 @@
 #include "analyzer/field_finding.hpp"
 #include "analyzer/header_checks.hpp"
 #include "analyzer/image.hpp"
+#include "analyzer/stale_bitmaps.hpp"
 #include "analyzer/window.hpp"
 #include "base/text.hpp"
 
@@ -314,9 +315,11 @@ void check_bitmaps(Image& image) {
     image.report(
         header_finding<&format::HeaderV3::autoclear_features>(image, "feature/bitmaps-bit-clear"_rule)
             .found(Value::hex(image.header.v3.autoclear_features)));
-  if (!image.header.has_v3() || !image.header.bitmaps_consistent())
-    return image.doubt("the bitmaps are stale, so their clusters have no owner");
   const auto record = format::exact<BitmapsExtension>(extension->data);
+  if (!image.header.has_v3() || !image.header.bitmaps_consistent()) {
+    if (record) read_stale_bitmaps(image, *record);
+    return image.doubt("the bitmaps are stale, so their clusters have no owner");
+  }
   if (!record) return image.doubt("the bitmaps extension can't be read");  // ext/bitmaps-length
   image.bitmaps_owned = true;
   DirectoryCheck(image, *record, at, where).run();

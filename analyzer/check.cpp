@@ -1,11 +1,13 @@
 // 1. The header and everything it names is read and judged; each structure that owns clusters becomes a region.
 // 2. The refcount table is read: its blocks are metadata too.
 // 3. The mapping of all layers is walked once; every reference is counted into the label map, every entry judged.
-// 4. Labels are compared with the refcounts on disk. Clusters with several owners, and leaks, get a closer look.
+// 4. Labels are compared with the refcounts on disk. Clusters with several owners get a closer look, and what leaked
+// clusters hold is remembered.
 // 5. If the labels did not fit into memory, 3 and 4 are repeated for the next stretch of the file, without
 // judging again.
-// 6. Compressed streams are held against each other; --deep decodes them and reads all data.
-// 7. The findings that are kept get their owners.
+// 6. When the whole file is counted, leaks and L2 tables with too high a refcount are explained: what was lost?
+// 7. Compressed streams are held against each other; --deep decodes them and reads all data.
+// 8. The findings that are kept get their owners.
 #include "analyzer/check.hpp"
 
 #include <algorithm>
@@ -15,13 +17,16 @@
 #include "analyzer/copied_flags.hpp"
 #include "analyzer/deep.hpp"
 #include "analyzer/header_checks.hpp"
+#include "analyzer/held_tables.hpp"
 #include "analyzer/image.hpp"
 #include "analyzer/leaks.hpp"
+#include "analyzer/lost_tables.hpp"
 #include "analyzer/mapping_checks.hpp"
 #include "analyzer/misflagged.hpp"
 #include "analyzer/overlaps.hpp"
 #include "analyzer/raw_data_file.hpp"
 #include "analyzer/refcounts.hpp"
+#include "analyzer/stale_bitmaps.hpp"
 #include "analyzer/tail.hpp"
 #include "analyzer/walk.hpp"
 #include "base/parallel.hpp"
@@ -54,6 +59,9 @@ class Check {
     std::uint64_t beyond_eof = 0;
     std::uint64_t wrong = 0;
     Reach reach;
+    LeakSurvey survey(image_, walk.rules());
+    std::vector<Mismatch> held;
+    std::vector<EmptyTable> empty_tables;
     bool any_compressed = false;
     bool any_clear_copied = false;
     for (bool first_window = true;; first_window = false) {
@@ -66,22 +74,30 @@ class Check {
         reach = checks.reach();
         any_compressed = checks.saw_compressed();
         any_clear_copied = checks.saw_clear_copied();
+        empty_tables = checks.empty_tables();
         report_repeated_tables(image_, walk);
         report_walk_cost(image_, checks);
       }
-      const auto compared = refcounts.compare(**labels, jobs);
+      const auto compared =
+          refcounts.compare(**labels, jobs, Refcounts::Voice::report,
+                            [&](const Mismatch& leak) { survey.look_at(leak.first, leak.count); });
+      held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
       wrong += compared.wrong;
       beyond_eof += compared.counted_beyond_eof;
       if (any_clear_copied)
         if (auto done = report_clear_copied(image_, walk, **labels, refcounts); !done) return done;
       if (auto done = report_overlaps(image_, walk, metadata, **labels); !done) return done;
-      examine_leaks(image_, walk, **labels, compared.leaks);
       if (image_.options.deep) examine_free(image_, walk, **labels, compared.leaks);
       if (!labels.value()->advance()) break;
     }
     verdict_.statistics.total_clusters = g_.clusters(image_.header.v2.size);
     verdict_.statistics.image_end_offset = highest_used << g_.cluster_bits();
+    survey.finish();
+    if (auto done = report_held_tables(image_, walk, metadata, refcounts, held); !done) return done;
+    const LeakEvidence evidence{
+        .survey = survey, .empty_tables = empty_tables, .cut = file_was_cut(reach, beyond_eof)};
+    if (auto done = explain_leaks(image_, walk, metadata, refcounts, evidence); !done) return done;
     check_tail(image_, metadata, reach, highest_used, beyond_eof);
     check_misflagged(image_, metadata, refcounts, wrong, jobs);
     if (any_compressed)
@@ -92,6 +108,7 @@ class Check {
       if (auto done = check_raw_data_file(image_, walk, *image_.options.data_file); !done) return done;
 
     verdict_.findings = image_.findings.take_sorted();
+    explain_stale_leaks(image_, verdict_.findings);
     return name_owners(image_, walk, metadata, verdict_.findings);
   }
 
@@ -118,6 +135,8 @@ void judge_l1_length(Image& image) {
 }
 
 }  // namespace
+
+std::uint64_t least_memory() { return LabelMap::least_budget(); }
 
 base::Result<Verdict> check(const storage::Device& device, const Options& options,
                             findings::Collector& findings, base::Progress& progress) {

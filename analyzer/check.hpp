@@ -9,6 +9,9 @@
 
 namespace cowvet::analyzer {
 
+// The least Options::memory_limit that is kept to.
+[[nodiscard]] std::uint64_t least_memory();
+
 // Examines the image. Damage never makes this fail; an Error means that the check itself was stopped (cancelled, or
 // a limit of this machine). `findings` decides how many findings are kept.
 [[nodiscard]] base::Result<Verdict> check(const storage::Device& device, const Options& options,

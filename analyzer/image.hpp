@@ -45,6 +45,19 @@ struct BitmapState {
   [[nodiscard]] std::string where() const;  // "bitmap[0]"
 };
 
+// Clusters that nobody owns any more, though it is known what they are: see stale_bitmaps.hpp.
+struct StaleRegion {
+  base::HostOffset begin;
+  std::uint64_t length = 0;  // bytes
+  std::string name;          // of the owner that was: "the stale bitmap \"b0\""
+};
+
+// A snapshot that a table in the file names, but not the header's number and offset.
+struct UnlistedSnapshot {
+  format::Snapshot data;
+  base::HostOffset at;  // of its entry
+};
+
 struct Image {
   Image(const storage::Device& device_, const Options& options_, findings::Collector& findings_,
         base::Progress& progress_)
@@ -71,8 +84,11 @@ struct Image {
   bool refcount_table_usable = false;
 
   std::vector<SnapshotState> snapshots;
+  std::vector<UnlistedSnapshot> unlisted;  // lost, if nothing else owns their L1 tables
   std::vector<BitmapState> bitmaps;
   bool bitmaps_owned = false;  // the autoclear bit vouches for the bitmaps: their clusters have owners
+
+  std::vector<StaleRegion> stale;  // ascending
 
   std::vector<Region> regions;  // all metadata regions but L2 tables and refcount blocks
   // Why owners of clusters may be missing from the walk (gates G1 to G4 of docs/catalogue.md): while there is a reason,

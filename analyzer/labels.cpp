@@ -268,6 +268,10 @@ std::uint64_t LabelMap::chunk_cost() const {
   return sizeof(Chunk) + sizeof(std::uint64_t) + (root_bytes_ > (1U << 20) ? os_page : 0);
 }
 
+std::uint64_t LabelMap::least_budget() {
+  return sizeof(Chunk) + sizeof(std::uint64_t) + os_page + pages_per_chunk * page_clusters * sizeof(Packed);
+}
+
 base::Result<std::unique_ptr<LabelMap>> LabelMap::make(std::uint64_t clusters, std::uint64_t budget) {
   std::unique_ptr<LabelMap> map{new LabelMap};
   map->clusters_ = clusters;

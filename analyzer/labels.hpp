@@ -99,6 +99,9 @@ class LabelMap {
   [[nodiscard]] std::optional<std::uint64_t> last_used() const;
   [[nodiscard]] std::uint64_t memory() const { return memory_.load(std::memory_order_relaxed); }
 
+  // The least budget that is kept to: a chunk of clusters always stays, and may need four bytes a cluster.
+  [[nodiscard]] static std::uint64_t least_budget();
+
   static constexpr std::uint32_t page_bits = 12;
   static constexpr std::uint64_t page_clusters = 1ULL << page_bits;
 

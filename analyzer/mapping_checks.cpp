@@ -272,6 +272,10 @@ void MappingChecks::table(const Group& group, const TableUse& use, const Table& 
     ++tables_;
     if (use.active) counts_[worker].next_host = 0;
   }
+  // A table that is shown in pieces is left out: many layers differ there, and one of them has its entries.
+  if (table.os_error == 0 && table.missing == 0 && table.runs.empty() &&
+      table.length == geometry().cluster_size())
+    remember_empty(group, use, counts_[worker]);
   if (!judge_table(group, use, table)) return;
   for (const auto& run : table.runs) {
     if (run.problems != 0) judge_run(group, use, run);
@@ -304,6 +308,27 @@ void MappingChecks::count(const EntryRun& run, Counts& counts) {
   }
   if (counts.next_host != 0 && run.host != counts.next_host) ++counts.fragmented;
   counts.next_host = run.host + (std::uint64_t{run.count} << geometry().cluster_bits());
+}
+
+void MappingChecks::remember_empty(const Group& group, const TableUse& use, Counts& counts) {
+  constexpr std::size_t most_trees = 16;
+  EmptyTable empty{group.l1_index, use.table.raw(), use.trees};
+  empty.trees.resize(std::min(empty.trees.size(), most_trees));
+  if (counts.empty.size() == most_empty_tables) {
+    if (!(empty < counts.empty.front())) return;
+    std::pop_heap(counts.empty.begin(), counts.empty.end());
+    counts.empty.pop_back();
+  }
+  counts.empty.push_back(std::move(empty));
+  std::push_heap(counts.empty.begin(), counts.empty.end());
+}
+
+std::vector<EmptyTable> MappingChecks::empty_tables() const {
+  std::vector<EmptyTable> all;
+  for (const auto& c : counts_) all.insert(all.end(), c.empty.begin(), c.empty.end());
+  std::sort(all.begin(), all.end());
+  all.resize(std::min(all.size(), most_empty_tables));
+  return all;
 }
 
 void MappingChecks::owned(const Group& group, std::span<const Owned> items, unsigned worker) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "analyzer/counting.hpp"
@@ -19,6 +20,16 @@ namespace cowvet::analyzer {
 struct Reach {
   std::uint64_t end = 0;     // the highest end of something that is named, bytes
   std::uint64_t beyond = 0;  // structures and clusters named past the end of the file
+};
+
+// An L2 table without a single entry.
+struct EmptyTable {
+  std::uint64_t l1_index = 0;
+  std::uint64_t table = 0;             // host offset
+  std::vector<std::uint32_t> trees{};  // that name it there, the first few
+  friend bool operator<(const EmptyTable& a, const EmptyTable& b) {
+    return std::pair(a.l1_index, a.table) < std::pair(b.l1_index, b.table);
+  }
 };
 
 class MappingChecks final : public CountingVisitor {
@@ -39,6 +50,9 @@ class MappingChecks final : public CountingVisitor {
   [[nodiscard]] std::uint64_t tables() const { return tables_.load(); }
   [[nodiscard]] std::uint64_t table_references() const { return table_references_.load(); }
   [[nodiscard]] bool saw_compressed() const { return compressed_seen_.load(); }
+  // The first few thousand, in order of their L1 indices.
+  static constexpr std::size_t most_empty_tables = 4096;
+  [[nodiscard]] std::vector<EmptyTable> empty_tables() const;
   // Whether the active layer has clear COPIED flags where one reference was counted: see copied_flags.hpp.
   [[nodiscard]] bool saw_clear_copied() const { return clear_copied_seen_.load(); }
 
@@ -47,6 +61,7 @@ class MappingChecks final : public CountingVisitor {
     std::uint64_t allocated = 0, fragmented = 0, compressed = 0;
     std::uint64_t next_host =
         0;  // of the active layer's table at hand: where the next data cluster would follow
+    std::vector<EmptyTable> empty{};  // a heap with the last of them on top
   };
   bool judge_table(const Group& group, const TableUse& use, const Table& table);
   void judge_run(const Group& group, const TableUse& use, const EntryRun& run);
@@ -57,6 +72,7 @@ class MappingChecks final : public CountingVisitor {
                           std::uint64_t disk_size);
   void judge_behind_disk(const Group& group, const TableUse& use);
   void count(const EntryRun& run, Counts& counts);
+  void remember_empty(const Group& group, const TableUse& use, Counts& counts);
   void named(std::uint64_t begin, std::uint64_t length);
   void doubt(std::string reason);
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <functional>
-#include <mutex>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -102,16 +102,27 @@ void Refcounts::label_blocks(LabelMap& labels) const {
 }
 
 std::optional<std::uint64_t> Refcounts::stored(std::uint64_t cluster) const {
+  Piece piece;
+  piece.bytes.resize(8);
+  return stored(cluster, piece);
+}
+
+std::optional<std::uint64_t> Refcounts::stored(std::uint64_t cluster, Piece& piece) const {
+  constexpr std::size_t usual_piece = 512;  // bytes: divides every cluster
+  if (piece.bytes.empty()) piece.bytes.resize(usual_piece);
   const std::uint64_t index = cluster >> geometry_.block_bits();
   if (index >= blocks_.size() || blocks_[static_cast<std::size_t>(index)] == 0) return std::nullopt;
   const std::uint64_t within = cluster & (geometry_.block_entries() - 1);
   const std::uint64_t byte = (within << geometry_.refcount_order()) / 8;
-  const std::uint64_t unit = byte & ~std::uint64_t{7};
-  std::array<std::byte, 8> bytes;
-  const auto read = image_.device.read(blocks_[static_cast<std::size_t>(index)] + unit, bytes);
-  if (read.os_error != 0) return std::nullopt;
-  return format::refcount_at(bytes, geometry_.refcount_order(),
-                             within - unit * 8 / geometry_.refcount_bits());
+  const std::uint64_t begin = byte - byte % piece.bytes.size();
+  const std::uint64_t offset = blocks_[static_cast<std::size_t>(index)] + begin;
+  if (piece.offset != offset) {
+    piece.offset.reset();
+    if (image_.device.read(offset, piece.bytes).os_error != 0) return std::nullopt;
+    piece.offset = offset;
+  }
+  return format::refcount_at(piece.bytes, geometry_.refcount_order(),
+                             within - begin * 8 / geometry_.refcount_bits());
 }
 
 // What was found in a stretch of clusters.
@@ -119,15 +130,22 @@ struct Refcounts::Part {
   struct Block {
     std::uint64_t index, owned;
   };
-  static constexpr std::size_t most_kept = 4096;  // mismatches; then they are handed on
+  struct Unreadable {
+    std::uint64_t index;
+    int os_error;
+  };
+  static constexpr std::size_t most_kept = 4096;  // mismatches
 
-  std::function<void(std::span<const Mismatch>)> hand_on;
-  std::vector<Mismatch> mismatches;
-  std::uint64_t found = 0;           // mismatches, handed on or not
+  // Takes the mismatches when there are too many to keep. Without it the part is merely marked as too full.
+  std::function<void(std::span<const Mismatch>)> hand_on{};
+  bool too_full = false;
+  std::vector<Mismatch> mismatches{};
+  std::uint64_t found = 0;                 // mismatches, kept or not
   std::uint64_t absurd = 0;          // of them, those that no number of layers explains
-  std::vector<std::uint64_t> implausible;  // blocks with many of these
-  std::vector<Block> uncovered;      // blocks that are missing, with the owned clusters they should count
-  std::vector<std::uint64_t> empty;  // blocks that count nothing, or only themselves
+  std::vector<std::uint64_t> implausible{};  // blocks with many of these
+  std::vector<Unreadable> unreadable{};      // blocks
+  std::vector<Block> uncovered{};      // blocks that are missing, with the owned clusters they should count
+  std::vector<std::uint64_t> empty{};  // blocks that count nothing, or only themselves
   std::uint64_t highest_used = 0;
   std::uint64_t beyond_eof = 0;
   std::uint64_t end_of_file = 0;  // clusters; what lies behind is told apart
@@ -141,13 +159,15 @@ struct Refcounts::Part {
         return;
       }
     }
-    if (mismatches.size() == most_kept) flush();
+    if (mismatches.size() == most_kept) {
+      if (hand_on)
+        hand_on(mismatches);
+      else
+        too_full = true;
+      mismatches.clear();
+    }
     mismatches.push_back({first, count, stored, label});
     ++found;
-  }
-  void flush() {
-    hand_on(mismatches);
-    mismatches.clear();
   }
   void saw(std::uint64_t first, std::uint64_t count, Label label) {
     if (label.kind != Kind::free) highest_used = std::max(highest_used, first + count);
@@ -202,28 +222,34 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
     part.empty.push_back(index);
 }
 
-Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voice voice) {
+Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voice voice, const See& see) {
   Outcome outcome;
-  std::mutex taking;  // guards outcome: a block of garbage has so many mismatches that they are taken while it is read
-  const auto keep_first_leaks = [&] {
-    std::ranges::sort(outcome.leaks, {}, &Mismatch::first);
-    outcome.leaks.resize(std::min(outcome.leaks.size(), most_leaks));
-  };
+  const std::uint64_t cluster_size = geometry_.cluster_size();
   const auto take_mismatches = [&](std::span<const Mismatch> mismatches) {
-    const std::lock_guard lock(taking);
     for (const auto& m : mismatches) {
-      if (voice == Voice::report) report(m);
-      if (m.first < labels.clusters()) outcome.wrong += m.count;
-      if (m.label.kind == Kind::free && m.first < labels.clusters()) outcome.leaks.push_back(m);
+      const bool inside = m.first < labels.clusters();
+      if (inside) outcome.wrong += m.count;
+      if (voice == Voice::report && m.label.kind == Kind::l2 && m.stored > m.label.refs &&
+          outcome.held.size() < most_held)
+        outcome.held.push_back(m);
+      else if (voice == Voice::report)
+        report(m);
+      if (m.label.kind != Kind::free || !inside) continue;
+      if (outcome.leaks.size() < most_leaks) outcome.leaks.push_back(m);
+      if (see) see(m);
     }
-    if (outcome.leaks.size() > 2 * most_leaks) keep_first_leaks();
   };
-  const auto take = [&](Part& part) {
-    part.flush();
+  const auto take = [&](const Part& part) {
+    take_mismatches(part.mismatches);
     if (voice == Voice::report) {
       for (const auto& block : part.uncovered) report_uncovered(block.index, block.owned);
       for (const auto block : part.empty) report_empty(block);
       for (const auto block : part.implausible) report_implausible(block);
+      for (const auto& block : part.unreadable)
+        image_.report(Finding{"file/io-error"_rule}
+                          .at(fmt::format("refcount_block[{}]", block.index))
+                          .on(HostOffset{blocks_[static_cast<std::size_t>(block.index)]}, cluster_size)
+                          .saying(std::generic_category().message(block.os_error)));
     }
     for (const auto& block : part.uncovered) outcome.wrong += block.owned;
     outcome.highest_used = std::max(outcome.highest_used, part.highest_used);
@@ -231,7 +257,6 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
   };
 
   // The blocks that count clusters of the window; the last window also has those that count clusters past the end.
-  const std::uint64_t cluster_size = geometry_.cluster_size();
   const std::uint64_t first_block = labels.window_begin() >> geometry_.block_bits();
   const bool last_window = labels.window_end() == labels.clusters();
   const std::uint64_t covered = base::divide_up(labels.window_end(), geometry_.block_entries());
@@ -239,53 +264,59 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
       last_window ? blocks_.size() : std::min<std::uint64_t>(covered, blocks_.size());
 
   const std::uint64_t batch = std::clamp<std::uint64_t>((1ULL << 20) >> geometry_.cluster_bits(), 1, 256);
+  // Reads the blocks of the batch that begins with block `from` and compares them.
+  const auto compare_batch = [&](std::uint64_t from, std::vector<std::byte>& buffer, Part& part) {
+    const std::uint64_t to = std::min(end_block, from + batch);
+    buffer.resize(static_cast<std::size_t>(batch * cluster_size));
+    std::vector<storage::ReadRequest> requests;
+    for (std::uint64_t b = from; b < to; ++b)
+      if (const auto offset = blocks_[static_cast<std::size_t>(b)]; offset != 0)
+        requests.push_back(
+            {.offset = offset,
+             .into = std::span(buffer).subspan(static_cast<std::size_t>((b - from) * cluster_size),
+                                               static_cast<std::size_t>(cluster_size))});
+    image_.device.read(requests);
+    image_.progress.advance(requests.size() * cluster_size);
+    auto next = requests.begin();
+    for (std::uint64_t b = from; b < to; ++b) {
+      base::ConstBytes block;
+      if (blocks_[static_cast<std::size_t>(b)] != 0) {
+        if (next->os_error == 0)
+          block = next->into;
+        else
+          part.unreadable.push_back({b, next->os_error});
+        ++next;
+      }
+      compare_block(b, labels, block, part);
+    }
+  };
+
+  image_.progress.expect(
+      cluster_size * static_cast<std::uint64_t>(std::ranges::count_if(
+                         blocks_.begin() + static_cast<std::ptrdiff_t>(std::min(first_block, end_block)),
+                         blocks_.begin() + static_cast<std::ptrdiff_t>(end_block),
+                         [](std::uint64_t block) { return block != 0; })));
   std::vector<std::vector<std::byte>> buffers(std::max(jobs, 1U));
-  constexpr std::uint64_t batches_at_once =
-      256;  // then what they found is taken over, in the order of the file
+  constexpr std::uint64_t batches_at_once = 64;  // then what they found is taken over, in the order of the file
   for (std::uint64_t begin = first_block; begin < end_block && !image_.progress.stop_requested();
        begin += batch * batches_at_once) {
     std::vector<Part> parts(
         static_cast<std::size_t>(std::min(batches_at_once, base::divide_up(end_block - begin, batch))));
-    for (auto& part : parts) {
-      part.end_of_file = labels.clusters();
-      part.hand_on = take_mismatches;
-    }
+    for (auto& part : parts) part.end_of_file = labels.clusters();
     base::parallel_for(jobs, parts.size(), [&](std::size_t task, unsigned worker) {
-      const std::uint64_t from = begin + task * batch;
-      const std::uint64_t to = std::min(end_block, from + batch);
-      auto& buffer = buffers[worker];
-      buffer.resize(static_cast<std::size_t>(batch * cluster_size));
-      std::vector<storage::ReadRequest> requests;
-      for (std::uint64_t b = from; b < to; ++b)
-        if (const auto offset = blocks_[static_cast<std::size_t>(b)]; offset != 0)
-          requests.push_back(
-              {.offset = offset,
-               .into = std::span(buffer).subspan(static_cast<std::size_t>((b - from) * cluster_size),
-                                                 static_cast<std::size_t>(cluster_size))});
-      image_.device.read(requests);
-      image_.progress.advance(requests.size() * cluster_size);
-      auto next = requests.begin();
-      for (std::uint64_t b = from; b < to; ++b) {
-        base::ConstBytes block;
-        if (blocks_[static_cast<std::size_t>(b)] != 0) {
-          if (next->os_error == 0)
-            block = next->into;
-          else if (voice == Voice::report)
-            image_.report(Finding{"file/io-error"_rule}
-                              .at(fmt::format("refcount_block[{}]", b))
-                              .on(HostOffset{next->offset}, cluster_size)
-                              .saying(std::generic_category().message(next->os_error)));
-          ++next;
-        }
-        compare_block(b, labels, block, parts[task]);
-      }
+      compare_batch(begin + task * batch, buffers[worker], parts[task]);
     });
-    for (auto& part : parts) take(part);
+    for (std::size_t task = 0; task < parts.size(); ++task) {
+      if (parts[task].too_full) {  // blocks of garbage: once more, and nothing is kept
+        parts[task] = Part{.hand_on = take_mismatches, .end_of_file = labels.clusters()};
+        compare_batch(begin + task * batch, buffers.front(), parts[task]);
+      }
+      take(parts[task]);
+    }
   }
 
   // Clusters behind all blocks.
   Part rest;
-  rest.hand_on = take_mismatches;
   std::uint64_t block = 0;
   std::uint64_t owned = 0;
   const auto flush = [&] {
@@ -307,7 +338,6 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
       });
   flush();
   take(rest);
-  keep_first_leaks();
   return outcome;
 }
 

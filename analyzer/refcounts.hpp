@@ -2,6 +2,7 @@
 // Promises: each block is read once a window; a block that can't be read is told apart from one that says zero.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -28,15 +29,27 @@ class Refcounts {
 
   struct Outcome {
     std::vector<Mismatch> leaks;           // clusters without an owner, ascending; at most most_leaks runs
+    std::vector<Mismatch> held;            // L2 tables with a refcount above their owners: not reported yet
     std::uint64_t highest_used = 0;        // number of clusters up to the last that is owned or counted
     std::uint64_t counted_beyond_eof = 0;  // clusters past the end of the file with a refcount
     std::uint64_t wrong = 0;               // clusters of the file whose refcount is not what it should be
   };
   static constexpr std::size_t most_leaks = 1U << 16;
-  // Compares all clusters of the window; reports the differences unless it is asked to be quiet.
+  static constexpr std::size_t most_held = 1U << 16;
+  // Compares all clusters of the window; reports the differences unless it is asked to be quiet. All leaks, however
+  // many, are shown to `see`.
   enum class Voice : std::uint8_t { report, quiet };
-  [[nodiscard]] Outcome compare(const LabelMap& labels, unsigned jobs, Voice voice = Voice::report);
-  // The refcount on disk of one cluster; nothing where no block says it.
+  using See = std::function<void(const Mismatch&)>;
+  [[nodiscard]] Outcome compare(const LabelMap& labels, unsigned jobs, Voice voice = Voice::report,
+                                const See& see = {});
+  void report(const Mismatch& mismatch);
+  // The refcount on disk of one cluster; nothing where no block says it. Whoever asks for many keeps the piece of the
+  // block that was read last.
+  struct Piece {
+    std::optional<std::uint64_t> offset{};  // of the bytes
+    std::vector<std::byte> bytes{};
+  };
+  [[nodiscard]] std::optional<std::uint64_t> stored(std::uint64_t cluster, Piece& piece) const;
   [[nodiscard]] std::optional<std::uint64_t> stored(std::uint64_t cluster) const;
 
  private:
@@ -45,7 +58,6 @@ class Refcounts {
   void read_entry(std::uint64_t index, std::uint64_t word, MetadataMap& metadata);
   void bad_entry(findings::RuleId rule, std::uint64_t index, std::uint64_t word);
   void flush_bad_entries();
-  void report(const Mismatch& mismatch);
   void report_uncovered(std::uint64_t block, std::uint64_t owned);
   void report_empty(std::uint64_t block);
   void report_implausible(std::uint64_t block);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/header_checks.hpp"
+#include "analyzer/lost_snapshots.hpp"
 #include "analyzer/snapshot_entry.hpp"
 #include "analyzer/snapshot_table.hpp"
 #include "analyzer/vm_state.hpp"
@@ -217,7 +218,7 @@ bool TableCheck::counted(base::HostOffset cluster) {
 // What follows the last entry in its cluster: zeros, or what an older table left there, or entries that the header no
 // longer counts. QEMU doesn't clear the rest of the cluster, so only a used L1 table tells the last two apart.
 void TableCheck::look_behind() {
-  const auto snapshot = table_.behind();
+  auto snapshot = table_.behind();
   if (!snapshot) return;
   const bool used = counted(snapshot->entry.l1_table_offset);
   auto finding = count_finding(image_, "snapshot/count-mismatch"_rule).milder();
@@ -226,6 +227,11 @@ void TableCheck::look_behind() {
       "Behind the last entry lies one for the snapshot \"{}\"; {}", base::escape(snapshot->name),
       used ? "its L1 table is counted as used." : "its L1 table is not in use, so it was deleted.")));
   if (used) image_.doubt("the snapshot table goes on behind its last entry");
+  for (std::uint32_t n = 0; snapshot && n < limits::max_snapshots; ++n) {
+    table_.skip_to(snapshot->position + snapshot->length());
+    add_unlisted(image_, std::move(*snapshot), begin_);
+    snapshot = table_.behind();
+  }
 }
 
 void TableCheck::report_shadows() {
@@ -283,13 +289,23 @@ void check_snapshots(Image& image) {
     if (aligned && table.raw() != 0) TableCheck(image, table, true).run(believed);
     return;
   }
-  if (count == 0) return;
-  if (image.header.external_data_file()) image.report(count_finding(image, "snapshot/with-data-file"_rule));
+  if (count == 0 && table.raw() == 0) return;
+  if (count != 0 && image.header.external_data_file())
+    image.report(count_finding(image, "snapshot/with-data-file"_rule));
   if (table.raw() == 0) return image.doubt("the snapshot table is unknown");  // header/snapshot-pointer-pair
   if (!aligned) {
     image.report(header_finding<&HeaderV2::snapshots_offset>(image, "snapshot/table-offset-unaligned"_rule)
                      .wanted(Value::text(fmt::format("a multiple of {}", image.geometry->cluster_size()))));
     return image.doubt("the snapshot table is unknown");
+  }
+  if (const std::uint64_t least = believed * fixed_size; table.raw() > limits::max_offset - least) {
+    image.report(header_finding<&HeaderV2::snapshots_offset>(image, "snapshot/table-offset-range"_rule)
+                     .wanted(Value::text(fmt::format("at most {:#x}", limits::max_offset - least))));
+    return image.doubt("the snapshot table is unknown");
+  }
+  if (count == 0) {
+    read_unlisted(image, table);
+    return;
   }
   if (count > limits::max_snapshots) {
     image.report(count_finding(image, "snapshot/count-limit"_rule)

@@ -48,8 +48,7 @@ void check_truncated(Image& image, const MetadataMap& metadata, Reach reach, std
     ++cut;
     needed = std::max(needed, end);
   }
-  // A single pointer past the end is a damaged pointer; several, or refcounts there, are a file that was cut.
-  if (needed <= *end_of_last || (cut < 2 && beyond_eof == 0)) return;
+  if (needed <= *end_of_last || !file_was_cut({needed, cut}, beyond_eof)) return;
   Finding f{"file/truncated"_rule};
   f.where = "file";
   f.host = {HostOffset{image.eof}, needed - image.eof};

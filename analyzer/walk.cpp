@@ -91,6 +91,17 @@ std::optional<Kind> MetadataMap::owner(base::HostCluster cluster) const {
   return std::nullopt;
 }
 
+bool MetadataMap::contested(base::HostCluster cluster) const {
+  std::size_t claims = std::ranges::binary_search(blocks_, cluster.raw()) ? 1 : 0;
+  for (auto it = std::ranges::upper_bound(spans_, cluster.raw(), {}, &Span::first);
+       it != spans_.begin() && claims < 2;) {
+    --it;
+    if (cluster.raw() >= it->furthest) break;
+    if (cluster.raw() < it->end) ++claims;
+  }
+  return claims > 1;
+}
+
 std::vector<Tree> trees_of(const Image& image) {
   std::vector<Tree> trees;
   const auto add = [&](base::HostOffset l1, std::uint64_t declared, std::uint64_t disk_size) -> Tree& {
@@ -211,6 +222,19 @@ std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t firs
   return groups;
 }
 
+base::Result<void> MappingWalk::visit_l1(const L1Visit& visit) {
+  std::vector<L1Entry> entries(trees_.size());
+  return for_each_slice([&](const Slice& slice) -> base::Result<void> {
+    const auto width = static_cast<std::size_t>(slice.end - slice.first);
+    const base::BigEndianTable<std::uint64_t> words(slice.bytes);
+    for (std::size_t i = 0; i < width && !image_.progress.stop_requested(); ++i) {
+      for (std::size_t t = 0; t < entries.size(); ++t) entries[t] = L1Entry{words[t * width + i]};
+      visit(slice.first + i, entries);
+    }
+    return {};
+  });
+}
+
 // Tables that more than one index names. In rounds when there are very many tables, so that memory stays bounded.
 base::Result<void> MappingWalk::find_repeats() {
   constexpr std::size_t most_at_once = 1U << 18;
@@ -221,13 +245,16 @@ base::Result<void> MappingWalk::find_repeats() {
   for (std::uint64_t rounds = 1, round = 0; round < rounds;) {
     std::vector<Seen> seen;
     bool overflow = false;
+    if (round == 0) tables_ = 0;
     auto done = for_each_slice([&](const Slice& slice) -> base::Result<void> {
       const std::uint64_t step = std::max<std::uint64_t>(most_uses / trees_.size(), 1);
       for (std::uint64_t at = slice.first; at < slice.end && !overflow; at += step)
         for (const auto& group : groups_of(slice, at, std::min(slice.end, at + step), nullptr))
-          for (const auto& use : group.uses)
+          for (const auto& use : group.uses) {
+            tables_ += round == 0 ? 1U : 0U;
             if ((use.table.raw() >> rules_.geometry.cluster_bits()) % rounds == round)
               seen.push_back({use.table.raw(), group.l1_index, use.refs, use.trees.front()});
+          }
       overflow = seen.size() > most_at_once;
       return {};
     });
@@ -247,6 +274,7 @@ base::Result<void> MappingWalk::find_repeats() {
         auto& repeat = repeats_[seen[i].table];
         repeat.first_index = seen[i].index;
         repeat.times = end - i;
+        tables_ -= repeat.times - 1;
         std::uint64_t refs = 0;
         for (; i < end; ++i) {
           refs += seen[i].refs;
@@ -439,6 +467,7 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
     if (auto found = find_repeats(); !found) return found;
     repeats_known_ = true;
   }
+  image_.progress.expect(tables_ << rules_.geometry.cluster_bits());
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
     const std::uint64_t step =

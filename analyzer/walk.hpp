@@ -3,6 +3,7 @@
 // several threads, every (L1 index) group exactly once.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -96,6 +97,8 @@ class MetadataMap {
   void label(LabelMap& labels, const format::Geometry& geometry) const;
   // What owns the cluster; nothing if no metadata does, or only the data of a bitmap.
   [[nodiscard]] std::optional<Kind> owner(base::HostCluster cluster) const;
+  // Whether several regions claim the cluster, so that none of them can be believed.
+  [[nodiscard]] bool contested(base::HostCluster cluster) const;
   [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
   [[nodiscard]] const std::vector<std::uint64_t>& blocks() const { return blocks_; }
 
@@ -134,6 +137,9 @@ class MappingWalk {
     std::uint64_t times = 0;
   };
   [[nodiscard]] const std::unordered_map<std::uint64_t, Repeat>& repeats() const { return repeats_; }
+  // Shows the entries of all L1 tables, an entry a tree, index by index; a tree that ends before has zeros there.
+  using L1Visit = std::function<void(std::uint64_t index, std::span<const format::L1Entry> entries)>;
+  [[nodiscard]] base::Result<void> visit_l1(const L1Visit& visit);
   // Whether an L1 entry leads to a table that can be read as one.
   [[nodiscard]] bool leads_to_table(format::L1Entry entry) const;
 
@@ -161,6 +167,7 @@ class MappingWalk {
   std::uint64_t longest_ = 0;  // entries of the longest L1 table
   std::unordered_map<std::uint64_t, Repeat> repeats_;
   bool repeats_known_ = false;
+  std::uint64_t tables_ = 0;  // that a walk reads
   Slice slice_;  // the one read last; L1 tables that fit into one are read once
 };
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/checked.hpp"
 #include "base/fnv.hpp"
 #include "base/text.hpp"
 #include "cli/interrupt.hpp"
@@ -70,6 +71,8 @@ std::string settle(CheckOptions& options) {
       return fmt::format("--allow: there is no rule '{}'; 'cowvet rules' lists them", base::escape(name));
     options.allowed.push_back(*rule);
   }
+  if (const auto least = analyzer::least_memory(); options.memory_limit.value_or(least) < least)
+    return fmt::format("--memory-limit: the least that works is {}k", base::divide_up(least, 1024));
   for (const auto& file : options.report_files)
     if (!reports::form_of_file(file))
       return fmt::format("--report: '{}' has none of the suffixes .json .html .sarif .xml .txt",

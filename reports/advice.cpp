@@ -25,7 +25,9 @@ std::vector<std::string> advice(const analyzer::Verdict& verdict, const std::vec
     sentences.push_back(
         fmt::format("Don't free space that looks unused: it may have owners that could not be seen ({}).",
                     base::escape(fmt::format("{}", fmt::join(verdict.doubts, "; ")))));
-  for (const auto& [consent, sentence] : steps) sentences.emplace_back(sentence);
+  for (const auto& [consent, sentence] :
+       steps)  // while owners may be unknown, nothing is to be freed or lowered
+    if (consent != findings::Consent::frees || verdict.doubts.empty()) sentences.emplace_back(sentence);
   return sentences;
 }
 

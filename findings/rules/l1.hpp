@@ -173,6 +173,22 @@ inline constexpr Rule l1[] = {
          "disk's table."sv,
      .advice = "Don't write to the image and don't delete the snapshot before the table was copied."sv,
      .spec = "Snapshots"sv, .deep = false},
+    {.code = 614, .name = "l1/entry-lost"sv,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .remedy = Remedy::reattach_table, .reason = Reason::repairable, .consent = Consent::choice,
+     .title = "an L1 entry is empty, but the L2 table that others have there counts one more owner"sv,
+     .explanation =
+         "Layers share an L2 table until one of them writes below it, and the table's refcount counts them. "
+         "Here it counts more layers than name the table, and at the same index another layer's entry is "
+         "empty, which a writer does not do to an entry in use: that entry was lost. QEMU sees a refcount "
+         "that is too high, calls it a leak and lowers it."sv,
+     .consequence =
+         "The guest range reads as unallocated. The table and its data are still there, as long as nobody "
+         "lowers the refcounts and writes to what shares them."sv,
+     .advice =
+         "Don't lower refcounts, don't free leaks and don't write to the image; have the entry put back in a "
+         "copy."sv,
+     .spec = "Cluster mapping"sv, .deep = false},
 };
 // clang-format on
 

@@ -168,6 +168,21 @@ inline constexpr Rule l2[] = {
          "Don't write to the image and don't free leaks; have the table recovered from the orphaned data "
          "in a copy."sv,
      .spec = "Cluster mapping"sv, .deep = false},
+    {.code = 714, .name = "l2/table-zeroed"sv,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .title = "an L2 table has no entries, and data without an owner may have been below it"sv,
+     .explanation =
+         "A table without entries is legal: all its clusters were discarded, or a crash came before the first "
+         "entry was stored. But here leaked clusters hold data that no lost table names, and a table that "
+         "was overwritten with zeros, or punched out of the file, leaves exactly that. QEMU calls the data "
+         "leaks that do no harm, and its leak repair destroys it."sv,
+     .consequence =
+         "The guest range behind the table reads as unallocated; if the table was zeroed, the leaked clusters "
+         "are its data."sv,
+     .advice =
+         "Don't free leaks; compare the guest range with a backup, and look at the leaked clusters first."sv,
+     .spec = "Cluster mapping"sv, .deep = false},
 };
 // clang-format on
 

@@ -207,8 +207,8 @@ inline constexpr Rule refcount[] = {
      .remedy = Remedy::reattach_table, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "leaked clusters look like a lost L1 or L2 table"sv,
      .explanation =
-         "Nothing refers to these clusters, but they read as a valid table whose entries lead to other "
-         "unreferenced clusters. An L1 entry, a snapshot or a snapshot table that pointed here was lost, "
+         "Nothing refers to these clusters, but they read as a valid table whose entries lead to clusters in "
+         "use or lost as well. An L1 entry, a snapshot or a snapshot table that pointed here was lost, "
          "and what looks like wasted space is data of the disk. QEMU calls it a leak that does no harm, "
          "and its leak repair destroys it."sv,
      .consequence =

@@ -14,12 +14,12 @@ using namespace std::string_view_literals;
 // clang-format off: a row is laid out by hand so that it reads as one.
 inline constexpr Rule snapshot[] = {
     {.code = 1001, .name = "snapshot/table-offset-unaligned"sv,
-     .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
+     .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
      .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
      .title = "the snapshot table does not begin at a cluster boundary"sv,
      .explanation =
-         "snapshots_offset is a multiple of the cluster size. QEMU refuses the image, and its check can't "
-         "even begin. The active disk can be read nevertheless."sv,
+         "snapshots_offset is a multiple of the cluster size. QEMU refuses the image, even if no snapshot is "
+         "counted, and its check can't even begin. The active disk can be read nevertheless."sv,
      .consequence =
          "The internal snapshots can't be reached, and what only they own looks like leaked space."sv,
      .advice = "Don't free leaks; look for the snapshot table among the unreferenced clusters."sv,

@@ -121,6 +121,31 @@ inline constexpr Rule snapshot_state[] = {
      .consequence = "If the size was lost, the machine's state can't be loaded."sv,
      .advice = "If the snapshot had a VM state, restore its size in a copy."sv,
      .spec = "Snapshots"sv, .deep = false},
+    {.code = 1038, .name = "snapshot/lost"sv,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .remedy = Remedy::rewrite_snapshot_table, .reason = Reason::repairable, .consent = Consent::choice,
+     .title = "an internal snapshot is still in the file, but the header does not lead to it"sv,
+     .explanation =
+         "An entry of a snapshot table names an L1 table that is counted as used and that nothing else "
+         "refers to. The number of snapshots or the table's offset was lost, or a snapshot's deletion was "
+         "cut short. QEMU calls all that only the snapshot owns a leak, and its leak repair destroys it."sv,
+     .consequence = "The snapshot can't be listed or applied, and any leak repair destroys it for good."sv,
+     .advice =
+         "Don't free leaks and don't lower refcounts; if the snapshot was not deleted on purpose, have the "
+         "snapshot table put back in a copy."sv,
+     .spec = "Snapshots"sv, .deep = false},
+    {.code = 1039, .name = "snapshot/table-offset-range"sv,
+     .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
+     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .title = "the snapshot table's position is beyond every possible file"sv,
+     .explanation =
+         "The end of the snapshot table is at most 2^63 - 1. QEMU refuses the image, even if no snapshot is "
+         "counted. The active disk can be read nevertheless."sv,
+     .consequence =
+         "QEMU doesn't open the image. Internal snapshots, if there are any, can't be reached, and what only "
+         "they own looks like leaked space."sv,
+     .advice = "Don't free leaks; look for the snapshot table among the unreferenced clusters."sv,
+     .spec = "Header: snapshots_offset"sv, .deep = false},
 };
 // clang-format on
 

@@ -34,6 +34,7 @@ def failures(folder):
     expect_error("check", "--allow", "no/such", "good.qcow2", says="no rule 'no/such'", folder=folder)
     expect_error("check", "--report", "out.pdf", "good.qcow2", says="out.pdf", folder=folder)
     expect_error("check", "--memory-limit", "much", "good.qcow2", says="no size", folder=folder)
+    expect_error("check", "--memory-limit", "400k", "good.qcow2", says="the least that works", folder=folder)
     for level in "leaks", "all":
         expect_error("check", "-r", level, "leaky.qcow2", says="'cowvet repair'", folder=folder)
     os.mkfifo(folder / "fifo")

@@ -75,7 +75,7 @@ def samples(folder):
     folder = Path(folder)
     good = image(folder / "good.qcow2")
     table = word(good, l1_offset(good)) & 0x00fffffffffffe00
-    image(folder / "leaky.qcow2", [(table, 0)])
+    image(folder / "leaky.qcow2", [(table + 8, 0)], writes=((0, 131072),))
     image(folder / "torn.qcow2", [(l1_offset(good), (1 << 63) | (1 << 40))])
     (folder / "disk.raw").write_bytes(b"\x01" * 4096)
     (folder / "empty").write_bytes(b"")

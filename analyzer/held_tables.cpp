@@ -1,0 +1,125 @@
+#include "analyzer/held_tables.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "analyzer/naming.hpp"
+
+namespace cowvet::analyzer {
+
+using namespace findings::literals;
+using findings::Finding;
+using findings::Value;
+using format::L1Entry;
+
+namespace {
+
+constexpr std::size_t most_layers = 8;  // in a finding
+constexpr std::size_t most_lost = 1U << 16;
+
+class HeldTables {
+ public:
+  HeldTables(Image& image, MappingWalk& walk, const MetadataMap& metadata, Refcounts& refcounts,
+             std::span<const Mismatch> held)
+      : image_(image),
+        walk_(walk),
+        metadata_(metadata),
+        refcounts_(refcounts),
+        held_(held),
+        g_(*image.geometry),
+        naming_(image, walk.trees()) {}
+
+  base::Result<void> run() {
+    auto done =
+        walk_.visit_l1([&](std::uint64_t index, std::span<const L1Entry> entries) { look(index, entries); });
+    if (!done) return done;
+    for (auto& [cluster, finding] : lost_) image_.report(std::move(finding));
+    if (!lost_.empty()) image_.doubt("an L1 entry was lost, so clusters have an owner that is not counted");
+    for (const auto& mismatch : held_) report_others(mismatch);
+    return {};
+  }
+
+ private:
+  [[nodiscard]] const Mismatch* held(std::uint64_t cluster) const {
+    const auto behind = std::ranges::upper_bound(held_, cluster, {}, &Mismatch::first);
+    if (behind == held_.begin()) return nullptr;
+    const auto& m = *std::prev(behind);
+    return cluster - m.first < m.count ? &m : nullptr;
+  }
+
+  void look(std::uint64_t index, std::span<const L1Entry> entries) {
+    for (std::uint32_t t = 0; t < entries.size(); ++t) {
+      if (!walk_.leads_to_table(entries[t])) continue;
+      const std::uint64_t cluster = g_.cluster_of(entries[t].offset()).raw();
+      const auto* mismatch = held(cluster);
+      if (mismatch != nullptr && lost_.size() < most_lost && !lost_.contains(cluster))
+        judge(cluster, *mismatch, index, t, entries);
+    }
+  }
+
+  // Entries of the same index that are empty, below the end of their layer's disk: the active layer's, or the
+  // snapshots'.
+  void judge(std::uint64_t cluster, const Mismatch& mismatch, std::uint64_t index, std::uint32_t holder,
+             std::span<const L1Entry> entries) {
+    const auto& trees = walk_.trees();
+    std::vector<std::uint32_t> empty;
+    for (std::uint32_t t = 0; t < entries.size() && empty.size() < most_layers; ++t) {
+      if (entries[t].offset().raw() != 0 || index >= trees[t].entries ||
+          index >= g_.l1_entries(trees[t].disk_size) ||
+          metadata_.contested(g_.cluster_of(base::HostOffset{trees[t].l1.raw() + index * 8})))
+        continue;
+      empty.push_back(t);
+      if (trees[t].active) break;  // snapshots may be older than the table
+    }
+    if (empty.empty()) return;
+    Finding f{"l1/entry-lost"_rule};
+    f.where = naming_.l1_entry(trees[empty.front()], index);
+    f.host = {base::HostOffset{cluster << g_.cluster_bits()}, g_.cluster_size()};
+    f.snapshot = naming_.layer(trees[empty.front()]);
+    f.expected = Value::dec(mismatch.label.refs);
+    f.actual = Value::dec(mismatch.stored);
+    for (const auto t : empty)
+      naming_.put_guest(f, trees[t], base::GuestOffset{index * g_.span()}, g_.span());
+    f.owners.push_back({"L2 table", naming_.l1_entry(trees[holder], index), {}});
+    f.detail = fmt::format(
+        "{} names this L2 table, whose refcount counts more layers; of this index {} {} empty; the refcount "
+        "must not "
+        "be lowered",
+        naming_.l1_entry(trees[holder], index), f.where, empty.size() > 1 ? "and others are" : "is");
+    lost_.emplace(cluster, std::move(f));
+  }
+
+  // What is left of a run without the tables that an entry was lost of.
+  void report_others(const Mismatch& mismatch) {
+    Mismatch rest = mismatch;
+    const std::uint64_t end = mismatch.first + mismatch.count;
+    for (auto lost = lost_.lower_bound(mismatch.first); rest.first < end; ++lost) {
+      const std::uint64_t stop = lost == lost_.end() ? end : std::min(end, lost->first);
+      rest.count = stop - rest.first;
+      if (rest.count != 0) refcounts_.report(rest);
+      rest.first = stop + 1;
+      if (lost == lost_.end()) return;
+    }
+  }
+
+  Image& image_;
+  MappingWalk& walk_;
+  const MetadataMap& metadata_;
+  Refcounts& refcounts_;
+  std::span<const Mismatch> held_;
+  const format::Geometry g_;
+  Naming naming_;
+  std::map<std::uint64_t, Finding> lost_;  // by the table's cluster
+};
+
+}  // namespace
+
+base::Result<void> report_held_tables(Image& image, MappingWalk& walk, const MetadataMap& metadata,
+                                      Refcounts& refcounts, std::span<const Mismatch> held) {
+  if (held.empty()) return {};
+  return HeldTables(image, walk, metadata, refcounts, held).run();
+}
+
+}  // namespace cowvet::analyzer
