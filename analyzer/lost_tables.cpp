@@ -83,6 +83,7 @@ class Explanation {
       return g_.cluster_of(s.data.entry.l1_table_offset).raw();
     };
     std::vector<std::uint64_t> clusters;
+    clusters.reserve(unlisted.size());
     for (const auto& s : unlisted) clusters.push_back(l1(s));
     ClusterKinds kinds(walk_, metadata_, std::move(clusters));
     if (auto done = kinds.collect(); !done) return done;

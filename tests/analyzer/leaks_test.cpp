@@ -15,7 +15,7 @@ namespace {
 using namespace findings::literals;
 using Findings = std::vector<findings::Finding>;
 
-constexpr std::uint64_t M = 1 << 20, cluster = 65536;
+constexpr std::uint64_t mib = 1 << 20, cluster = 65536;
 
 Verdict check_device(const storage::Device& device, std::optional<std::uint64_t> memory_limit = {}) {
   Options options;
@@ -86,8 +86,8 @@ TEST(LostTables, BetweenTheirNeighboursAreAssignedInOrder) {
          "set l1[1] = 0\nset l1[2] = 0",
          "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 2U);
-  EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
-  EXPECT_EQ(lost[1].guest, Guest{guest(1024 * M, 512 * M)});
+  EXPECT_EQ(lost[0].guest, Guest{guest(512 * mib, 512 * mib)});
+  EXPECT_EQ(lost[1].guest, Guest{guest(1024 * mib, 512 * mib)});
 }
 
 TEST(LostTables, MoreThanThereAreEmptyEntriesAreCountedAgainstThem) {
@@ -97,7 +97,7 @@ TEST(LostTables, MoreThanThereAreEmptyEntriesAreCountedAgainstThem) {
          "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 2U);
   for (const auto& f : lost) {
-    EXPECT_EQ(f.guest, Guest{guest(512 * M, 512 * M)});
+    EXPECT_EQ(f.guest, Guest{guest(512 * mib, 512 * mib)});
     EXPECT_NE(f.detail.find("2 lost tables may belong there"), std::string::npos) << f.detail;
   }
 }
@@ -108,7 +108,7 @@ TEST(LostTables, OfTheSameKindAreOneFinding) {
   const auto lost = of(recipe + "\ndamage:\nzero @l1", "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 1U);
   EXPECT_EQ(lost[0].count, 512U);
-  EXPECT_EQ(lost[0].guest, Guest{guest(0, 16 * M)});
+  EXPECT_EQ(lost[0].guest, Guest{guest(0, 16 * mib)});
 }
 
 TEST(LostTables, DoNotBelongToEntriesThatACutFileExplains) {
@@ -118,7 +118,7 @@ TEST(LostTables, DoNotBelongToEntriesThatACutFileExplains) {
          "set l1[1] = 0\ntruncate @l2[2]",
          "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 1U);
-  EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
+  EXPECT_EQ(lost[0].guest, Guest{guest(512 * mib, 512 * mib)});
 }
 
 TEST(LostTables, ArePlacedByASnapshotsCopy) {
@@ -126,7 +126,7 @@ TEST(LostTables, ArePlacedByASnapshotsCopy) {
       of("image size=4G\ndata 8192..8200,16384..16387\nsnapshot\ndata 8192\ndamage:\nset l1[1] = 0",
          "refcount/leak-holds-table"_rule);
   ASSERT_EQ(lost.size(), 1U);
-  EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
+  EXPECT_EQ(lost[0].guest, Guest{guest(512 * mib, 512 * mib)});
   EXPECT_NE(lost[0].detail.find("snapshot[0].l1[1] names a table with the same entries"), std::string::npos)
       << lost[0].detail;
 }
@@ -138,7 +138,7 @@ TEST(LostTables, OfALostSnapshotSayWhoseTheyAre) {
          "refcount/leak-holds-table"_rule);
   const auto it = std::ranges::find_if(lost, [](const auto& f) { return !f.guest.empty(); });
   ASSERT_NE(it, lost.end());
-  EXPECT_EQ(it->guest, Guest{guest(512 * M, 512 * M, "1")});
+  EXPECT_EQ(it->guest, Guest{guest(512 * mib, 512 * mib, "1")});
   EXPECT_NE(it->detail.find("l1[1] of the lost snapshot \"first\" (id 1)"), std::string::npos) << it->detail;
 }
 
@@ -154,7 +154,7 @@ TEST(ZeroedTables, AreNamedWithTheGuestsRange) {
   const auto zeroed = of("image size=2G\ndata 0..3,8192..8195\ndamage:\nzero @l2[1]", "l2/table-zeroed"_rule);
   ASSERT_EQ(zeroed.size(), 1U);
   EXPECT_EQ(zeroed[0].where, "l1[1].l2");
-  EXPECT_EQ(zeroed[0].guest, Guest{guest(512 * M, 512 * M)});
+  EXPECT_EQ(zeroed[0].guest, Guest{guest(512 * mib, 512 * mib)});
 }
 
 TEST(ZeroedTables, AreNotSuspectedWhenALostTableNamesTheData) {
@@ -168,7 +168,7 @@ TEST(LostEntries, NameTheRangeOfTheLayerThatLostIt) {
       of("image size=2G\ndata 0..3,8192..8195\nsnapshot\ndamage:\nset l1[1] = 0", "l1/entry-lost"_rule);
   ASSERT_EQ(lost.size(), 1U);
   EXPECT_EQ(lost[0].where, "l1[1]");
-  EXPECT_EQ(lost[0].guest, Guest{guest(512 * M, 512 * M)});
+  EXPECT_EQ(lost[0].guest, Guest{guest(512 * mib, 512 * mib)});
 }
 
 TEST(LostEntries, AreNotClaimedOfATableThatOnlyCountsTooHigh) {
@@ -185,7 +185,7 @@ TEST(LostSnapshots, AreNamedByIdAndName) {
   ASSERT_EQ(lost.size(), 2U);
   EXPECT_NE(lost[0].detail.find("\"first\" (id 1)"), std::string::npos);
   EXPECT_NE(lost[1].detail.find("\"second\" (id 2)"), std::string::npos);
-  EXPECT_EQ(lost[1].guest, Guest{guest(0, M, "2")});
+  EXPECT_EQ(lost[1].guest, Guest{guest(0, mib, "2")});
 }
 
 TEST(StaleBitmaps, ExplainTheirLeakedClusters) {
