@@ -199,6 +199,7 @@ class DeepChecks final : public Visitor {
 }  // namespace
 
 base::Result<void> check_deep(Image& image, MappingWalk& walk) {
+  image.progress.expect(image.device.allocated());
   DeepChecks checks(image, walk);
   if (auto walked = walk.run(checks); !walked) return walked;
   if (checks.exhausted())
