@@ -6,10 +6,13 @@
 // judging again.
 // 6. Compressed streams are held against each other; --deep decodes them and reads all data.
 // 7. The findings that are kept get their owners.
+// All of it is done again with another value in one field of the header when so much is wrong that the field may be why.
 #include "analyzer/check.hpp"
 
 #include <algorithm>
-#include <chrono>
+#include <optional>
+
+#include <fmt/format.h>
 
 #include "analyzer/compressed_streams.hpp"
 #include "analyzer/copied_flags.hpp"
@@ -18,13 +21,14 @@
 #include "analyzer/image.hpp"
 #include "analyzer/leaks.hpp"
 #include "analyzer/mapping_checks.hpp"
-#include "analyzer/misflagged.hpp"
 #include "analyzer/overlaps.hpp"
 #include "analyzer/raw_data_file.hpp"
+#include "analyzer/readings.hpp"
 #include "analyzer/refcounts.hpp"
 #include "analyzer/tail.hpp"
 #include "analyzer/walk.hpp"
 #include "base/parallel.hpp"
+#include "storage/overlay.hpp"
 
 namespace cowvet::analyzer {
 
@@ -46,13 +50,12 @@ class Check {
     for (const auto& region : image_.regions) metadata.add(region);
     refcounts.read_table(metadata);
     metadata.seal(g_);
-    MappingWalk walk(image_, metadata, jobs);
+    MappingWalk walk(image_, metadata, refcounts, jobs);
 
     auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), budget());
     if (!labels) return std::unexpected(labels.error());
     std::uint64_t highest_used = 0;
     std::uint64_t beyond_eof = 0;
-    std::uint64_t wrong = 0;
     Reach reach;
     bool any_compressed = false;
     bool any_clear_copied = false;
@@ -71,7 +74,6 @@ class Check {
       }
       const auto compared = refcounts.compare(**labels, jobs);
       highest_used = std::max(highest_used, compared.highest_used);
-      wrong += compared.wrong;
       beyond_eof += compared.counted_beyond_eof;
       if (any_clear_copied)
         if (auto done = report_clear_copied(image_, walk, **labels, refcounts); !done) return done;
@@ -83,7 +85,6 @@ class Check {
     verdict_.statistics.total_clusters = g_.clusters(image_.header.v2.size);
     verdict_.statistics.image_end_offset = highest_used << g_.cluster_bits();
     check_tail(image_, metadata, reach, highest_used, beyond_eof);
-    check_misflagged(image_, metadata, refcounts, wrong, jobs);
     if (any_compressed)
       if (auto done = check_compressed_streams(image_, walk); !done) return done;
     if (image_.options.deep)
@@ -117,13 +118,22 @@ void judge_l1_length(Image& image) {
                    .wanted(findings::Value::dec(needed)));
 }
 
-}  // namespace
+// The kept findings of what came after the walk join those that the walk took.
+void take_rest(Verdict& verdict, findings::Collector& findings) {
+  auto kept = findings.take_sorted();
+  verdict.findings.insert(verdict.findings.end(), std::make_move_iterator(kept.begin()),
+                          std::make_move_iterator(kept.end()));
+  std::ranges::sort(verdict.findings);
+  verdict.summary = findings.summary();
+}
 
-base::Result<Verdict> check(const storage::Device& device, const Options& options,
-                            findings::Collector& findings, base::Progress& progress) {
+// One reading of the image: the device's, which may show another header than the file's.
+base::Result<Verdict> check_reading(const storage::Device& device, const Options& options,
+                                    findings::Collector& findings, base::Progress& progress,
+                                    bool reread = false) {
   Verdict verdict;
   Image image(device, options, findings, progress);
-  const auto before = device.identity();
+  image.reread = reread;
   read_structures(image);
   if (image.geometry) {
     judge_l1_length(image);
@@ -135,19 +145,68 @@ base::Result<Verdict> check(const storage::Device& device, const Options& option
       verdict.incomplete = done.error().message;
     }
   }
-  if (options.in_use) image.report(Finding{"file/in-use"_rule}.at("file"));
-  if (before != device.identity()) image.report(Finding{"file/changed-during-check"_rule}.at("file"));
-
-  auto kept = findings.take_sorted();  // what came after the walk took the others
-  verdict.findings.insert(verdict.findings.end(), std::make_move_iterator(kept.begin()),
-                          std::make_move_iterator(kept.end()));
-  std::ranges::sort(verdict.findings);
+  if (reread) image.doubt("the header contradicts the rest of the image");
   verdict.header = image.header;
   verdict.geometry = image.geometry;
   verdict.recognised = image.geometry || image.header.v2.magic == format::qcow_magic;
-  verdict.inferred = image.inferred;
+  verdict.inferred = image.inferred || reread;
   verdict.doubts = std::move(image.doubts);
-  verdict.summary = findings.summary();
+  take_rest(verdict, findings);
+  return verdict;
+}
+
+// The reading under which the least is wrong, if it explains what is wrong with the stored one.
+std::optional<Reading> find_reading(const storage::Device& device, const Options& options,
+                                    base::Progress& progress, const Verdict& stored) {
+  Options quick = options;
+  quick.deep = false;
+  std::optional<Reading> best;
+  std::uint64_t least = 0;
+  for (auto& reading : other_readings(device, stored)) {
+    storage::Overlay overlay(device);
+    if (!overlay.write(reading.finding.host->begin.raw(), reading.bytes())) continue;
+    findings::Collector unheard(0);
+    const auto verdict = check_reading(overlay, quick, unheard, progress);
+    if (!verdict || !explains(*verdict, stored)) continue;
+    const std::uint64_t wrong = wrong_clusters(*verdict);
+    if (best && wrong >= least) continue;
+    best = std::move(reading);
+    least = wrong;
+  }
+  return best;
+}
+
+// Reads the image anew when another value in one field of the header explains what is wrong with it.
+base::Result<Verdict> reconsider(const storage::Device& device, const Options& options,
+                                 findings::Collector& findings, base::Progress& progress, Verdict&& stored) {
+  if (!worth_other_readings(stored)) return std::move(stored);
+  auto reading = find_reading(device, options, progress, stored);
+  if (!reading) return std::move(stored);
+  storage::Overlay overlay(device);
+  if (!overlay.write(reading->finding.host->begin.raw(), reading->bytes())) return std::move(stored);
+  findings.clear();
+  auto verdict = check_reading(overlay, options, findings, progress, true);
+  if (!verdict) return verdict;
+  reading->finding.inferred = true;
+  reading->finding.guest.push_back({base::GuestOffset{0}, verdict->header->v2.size, ""});
+  reading->finding.detail =
+      fmt::format("As the header says, something is wrong with {} clusters; read like this, with {}.",
+                  wrong_clusters(stored), wrong_clusters(*verdict));
+  findings.add(std::move(reading->finding));
+  return verdict;
+}
+
+}  // namespace
+
+base::Result<Verdict> check(const storage::Device& device, const Options& options,
+                            findings::Collector& findings, base::Progress& progress) {
+  const auto before = device.identity();
+  auto verdict = check_reading(device, options, findings, progress);
+  if (verdict) verdict = reconsider(device, options, findings, progress, std::move(*verdict));
+  if (!verdict) return verdict;
+  if (options.in_use) findings.add(Finding{"file/in-use"_rule}.at("file"));
+  if (before != device.identity()) findings.add(Finding{"file/changed-during-check"_rule}.at("file"));
+  take_rest(*verdict, findings);
   return verdict;
 }
 
