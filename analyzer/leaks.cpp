@@ -18,10 +18,9 @@ namespace {
 constexpr std::size_t most_targets = 4096;
 constexpr std::size_t most_positions = 8;  // empty L1 entries that a finding names
 
-bool looks_like_snapshot_table(base::ConstBytes bytes, const ScanRules& rules) {
-  const auto step = format::parse_snapshot(bytes, 0);
-  if (!step.snapshot) return false;
-  const auto& s = *step.snapshot;
+}  // namespace
+
+bool looks_like_snapshot(const format::Snapshot& s, const ScanRules& rules) {
   return s.entry.l1_table_offset.raw() != 0 && rules.geometry.aligned(s.entry.l1_table_offset) &&
          s.entry.l1_table_offset.raw() < rules.eof && s.entry.l1_size > 0 &&
          s.entry.l1_size <= format::limits::max_l1_entries && !s.id.empty() &&
@@ -30,8 +29,6 @@ bool looks_like_snapshot_table(base::ConstBytes bytes, const ScanRules& rules) {
           (s.extra.size() >= 16 && s.extra.size() <= format::limits::max_snapshot_extra)) &&
          std::ranges::all_of(s.id, [](char c) { return c > ' ' && c < 0x7f; });
 }
-
-}  // namespace
 
 ContentEvidence classify(base::ConstBytes cluster, const ScanRules& rules) {
   ContentEvidence evidence;
@@ -62,7 +59,8 @@ ContentEvidence classify(base::ConstBytes cluster, const ScanRules& rules) {
     evidence.content = Content::l2_table;
   } else {
     evidence.targets.clear();
-    if (looks_like_snapshot_table(cluster, rules)) evidence.content = Content::snapshot_table;
+    const auto step = format::parse_snapshot(cluster, 0);
+    if (step.snapshot && looks_like_snapshot(*step.snapshot, rules)) evidence.content = Content::snapshot_table;
   }
   return evidence;
 }

@@ -28,5 +28,7 @@ struct ContentEvidence {
   std::vector<std::uint64_t> targets{};  // clusters that they name; the first few thousand
 };
 [[nodiscard]] ContentEvidence classify(base::ConstBytes cluster, const ScanRules& rules);
+// Whether an entry looks like one of a snapshot table, judged by itself and wherever it was found.
+[[nodiscard]] bool looks_like_snapshot(const format::Snapshot& snapshot, const ScanRules& rules);
 
 }  // namespace cowvet::analyzer

@@ -144,7 +144,7 @@ const std::vector<Row>& rows() {
       {13, "snapshot/l1-past-eof/private_data", "snapshot/l1-past-eof", "snapshot[0].l1_table_offset", {guest(0, 512 * M, "1")}},
       {14, "refcount/leak-holds-table/snapshots_forgotten", "header/snapshot-pointer-pair",
        "header.nb_snapshots"},
-      {15, "snapshot/extra-too-large/corrupted", "snapshot/extra-too-large", "snapshot[0].extra_data_size"},
+      {15, "snapshot/extra-misstated/two_thousand", "snapshot/extra-misstated", "snapshot[0].extra_data_size"},
       {16, "snapshot/extra-too-small/none", "snapshot/extra-too-small", "snapshot[0].extra_data_size"},
       {17, "snapshot/count-limit/one_bit", "snapshot/count-limit", "header.nb_snapshots"},
       {18, "snapshot/table-offset-unaligned/by_a_sector", "snapshot/table-offset-unaligned",
