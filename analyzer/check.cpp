@@ -8,10 +8,13 @@
 // 6. When the whole file is counted, leaks and L2 tables with too high a refcount are explained: what was lost?
 // 7. Compressed streams are held against each other; --deep decodes them and reads all data.
 // 8. The findings that are kept get their owners.
+// All of it is done again with another value in one field of the header when so much is wrong that the field may be why.
 #include "analyzer/check.hpp"
 
 #include <algorithm>
-#include <chrono>
+#include <optional>
+
+#include <fmt/format.h>
 
 #include "analyzer/compressed_streams.hpp"
 #include "analyzer/copied_flags.hpp"
@@ -22,14 +25,15 @@
 #include "analyzer/leaks.hpp"
 #include "analyzer/lost_tables.hpp"
 #include "analyzer/mapping_checks.hpp"
-#include "analyzer/misflagged.hpp"
 #include "analyzer/overlaps.hpp"
 #include "analyzer/raw_data_file.hpp"
+#include "analyzer/readings.hpp"
 #include "analyzer/refcounts.hpp"
 #include "analyzer/stale_bitmaps.hpp"
 #include "analyzer/tail.hpp"
 #include "analyzer/walk.hpp"
 #include "base/parallel.hpp"
+#include "storage/overlay.hpp"
 
 namespace cowvet::analyzer {
 
@@ -51,13 +55,12 @@ class Check {
     for (const auto& region : image_.regions) metadata.add(region);
     refcounts.read_table(metadata);
     metadata.seal(g_);
-    MappingWalk walk(image_, metadata, jobs);
+    MappingWalk walk(image_, metadata, refcounts, jobs);
 
     auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), budget());
     if (!labels) return std::unexpected(labels.error());
     std::uint64_t highest_used = 0;
     std::uint64_t beyond_eof = 0;
-    std::uint64_t wrong = 0;
     Reach reach;
     LeakSurvey survey(image_, walk.rules());
     std::vector<Mismatch> held;
@@ -83,7 +86,6 @@ class Check {
                             [&](const Mismatch& leak) { survey.look_at(leak.first, leak.count); });
       held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
-      wrong += compared.wrong;
       beyond_eof += compared.counted_beyond_eof;
       if (any_clear_copied)
         if (auto done = report_clear_copied(image_, walk, **labels, refcounts); !done) return done;
@@ -99,7 +101,6 @@ class Check {
         .survey = survey, .empty_tables = empty_tables, .cut = file_was_cut(reach, beyond_eof)};
     if (auto done = explain_leaks(image_, walk, metadata, refcounts, evidence); !done) return done;
     check_tail(image_, metadata, reach, highest_used, beyond_eof);
-    check_misflagged(image_, metadata, refcounts, wrong, jobs);
     if (any_compressed)
       if (auto done = check_compressed_streams(image_, walk); !done) return done;
     if (image_.options.deep)
@@ -134,15 +135,22 @@ void judge_l1_length(Image& image) {
                    .wanted(findings::Value::dec(needed)));
 }
 
-}  // namespace
+// The kept findings of what came after the walk join those that the walk took.
+void take_rest(Verdict& verdict, findings::Collector& findings) {
+  auto kept = findings.take_sorted();
+  verdict.findings.insert(verdict.findings.end(), std::make_move_iterator(kept.begin()),
+                          std::make_move_iterator(kept.end()));
+  std::ranges::sort(verdict.findings);
+  verdict.summary = findings.summary();
+}
 
-std::uint64_t least_memory() { return LabelMap::least_budget(); }
-
-base::Result<Verdict> check(const storage::Device& device, const Options& options,
-                            findings::Collector& findings, base::Progress& progress) {
+// One reading of the image: the device's, which may show another header than the file's.
+base::Result<Verdict> check_reading(const storage::Device& device, const Options& options,
+                                    findings::Collector& findings, base::Progress& progress,
+                                    bool reread = false) {
   Verdict verdict;
   Image image(device, options, findings, progress);
-  const auto before = device.identity();
+  image.reread = reread;
   read_structures(image);
   if (image.geometry) {
     judge_l1_length(image);
@@ -154,20 +162,71 @@ base::Result<Verdict> check(const storage::Device& device, const Options& option
       verdict.incomplete = done.error().message;
     }
   }
-  if (options.in_use) image.report(Finding{"file/in-use"_rule}.at("file"));
-  if (before != device.identity()) image.report(Finding{"file/changed-during-check"_rule}.at("file"));
-
-  auto kept = findings.take_sorted();  // what came after the walk took the others
-  verdict.findings.insert(verdict.findings.end(), std::make_move_iterator(kept.begin()),
-                          std::make_move_iterator(kept.end()));
-  std::ranges::sort(verdict.findings);
+  if (reread) image.doubt("the header contradicts the rest of the image");
   verdict.header = image.header;
   verdict.geometry = image.geometry;
   verdict.recognised = image.geometry || image.header.v2.magic == format::qcow_magic;
-  verdict.inferred = image.inferred;
+  verdict.inferred = image.inferred || reread;
   verdict.backing_name = image.backing_name;
   verdict.doubts = std::move(image.doubts);
-  verdict.summary = findings.summary();
+  take_rest(verdict, findings);
+  return verdict;
+}
+
+// The reading under which the least is wrong, if it explains what is wrong with the stored one.
+std::optional<Reading> find_reading(const storage::Device& device, const Options& options,
+                                    base::Progress& progress, const Verdict& stored) {
+  Options quick = options;
+  quick.deep = false;
+  std::optional<Reading> best;
+  std::uint64_t least = 0;
+  for (auto& reading : other_readings(device, stored)) {
+    storage::Overlay overlay(device);
+    if (!overlay.write(reading.finding.host->begin.raw(), reading.bytes())) continue;
+    findings::Collector unheard(0);
+    const auto verdict = check_reading(overlay, quick, unheard, progress);
+    if (!verdict || !explains(*verdict, stored)) continue;
+    const std::uint64_t wrong = wrong_clusters(*verdict);
+    if (best && wrong >= least) continue;
+    best = std::move(reading);
+    least = wrong;
+  }
+  return best;
+}
+
+// Reads the image anew when another value in one field of the header explains what is wrong with it.
+base::Result<Verdict> reconsider(const storage::Device& device, const Options& options,
+                                 findings::Collector& findings, base::Progress& progress, Verdict&& stored) {
+  if (!worth_other_readings(stored)) return std::move(stored);
+  auto reading = find_reading(device, options, progress, stored);
+  if (!reading) return std::move(stored);
+  storage::Overlay overlay(device);
+  if (!overlay.write(reading->finding.host->begin.raw(), reading->bytes())) return std::move(stored);
+  findings.clear();
+  auto verdict = check_reading(overlay, options, findings, progress, true);
+  if (!verdict) return verdict;
+  reading->finding.inferred = true;
+  reading->finding.guest.push_back({base::GuestOffset{0}, verdict->header->v2.size, ""});
+  reading->finding.detail =
+      fmt::format("As the header says, something is wrong with {} clusters; read like this, with {}.",
+                  wrong_clusters(stored), wrong_clusters(*verdict));
+  findings.add(std::move(reading->finding));
+  return verdict;
+}
+
+}  // namespace
+
+std::uint64_t least_memory() { return LabelMap::least_budget(); }
+
+base::Result<Verdict> check(const storage::Device& device, const Options& options,
+                            findings::Collector& findings, base::Progress& progress) {
+  const auto before = device.identity();
+  auto verdict = check_reading(device, options, findings, progress);
+  if (verdict) verdict = reconsider(device, options, findings, progress, std::move(*verdict));
+  if (!verdict) return verdict;
+  if (options.in_use) findings.add(Finding{"file/in-use"_rule}.at("file"));
+  if (before != device.identity()) findings.add(Finding{"file/changed-during-check"_rule}.at("file"));
+  take_rest(*verdict, findings);
   return verdict;
 }
 

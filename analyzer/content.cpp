@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "format/snapshot.hpp"
 
 namespace cowvet::analyzer {
 
@@ -10,10 +9,9 @@ namespace {
 
 constexpr std::size_t most_named = 1024;
 
-bool looks_like_snapshot_table(base::ConstBytes bytes, const ScanRules& rules) {
-  const auto step = format::parse_snapshot(bytes, 0);
-  if (!step.snapshot) return false;
-  const auto& s = *step.snapshot;
+}  // namespace
+
+bool looks_like_snapshot(const format::Snapshot& s, const ScanRules& rules) {
   return s.entry.l1_table_offset.raw() != 0 && rules.geometry.aligned(s.entry.l1_table_offset) &&
          s.entry.l1_table_offset.raw() < rules.eof && s.entry.l1_size > 0 &&
          s.entry.l1_size <= format::limits::max_l1_entries && !s.id.empty() &&
@@ -22,6 +20,8 @@ bool looks_like_snapshot_table(base::ConstBytes bytes, const ScanRules& rules) {
           (s.extra.size() >= 16 && s.extra.size() <= format::limits::max_snapshot_extra)) &&
          std::ranges::all_of(s.id, [](char c) { return c > ' ' && c < 0x7f; });
 }
+
+namespace {
 
 // `tolerance`: one entry in so many may be none.
 ContentEvidence judge(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t tolerance) {
@@ -52,7 +52,8 @@ ContentEvidence judge(base::ConstBytes bytes, const ScanRules& rules, std::uint6
     evidence.content = Content::l2_table;
   } else {
     evidence.named.clear();
-    if (looks_like_snapshot_table(bytes, rules)) evidence.content = Content::snapshot_table;
+    const auto step = format::parse_snapshot(bytes, 0);
+    if (step.snapshot && looks_like_snapshot(*step.snapshot, rules)) evidence.content = Content::snapshot_table;
   }
   return evidence;
 }

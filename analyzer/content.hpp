@@ -6,6 +6,7 @@
 
 #include "analyzer/l2_scan.hpp"
 #include "base/bytes.hpp"
+#include "format/snapshot.hpp"
 
 namespace cowvet::analyzer {
 
@@ -27,6 +28,8 @@ struct ContentEvidence {
 
 // L1 tables, L2 tables and bitmaps' tables have entries of the same shape: all of them are "l2_table" here.
 [[nodiscard]] ContentEvidence classify(base::ConstBytes cluster, const ScanRules& rules);
+// Whether an entry looks like one of a snapshot table, judged by itself and wherever it was found.
+[[nodiscard]] bool looks_like_snapshot(const format::Snapshot& snapshot, const ScanRules& rules);
 
 // How much of a cluster is looked at first, in bytes, and whether the whole may be a table if it begins like this.
 inline constexpr std::uint64_t head_bytes = 4096;

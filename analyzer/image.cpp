@@ -16,7 +16,7 @@ void Image::doubt(std::string reason) {
 }
 
 void Image::report(findings::Finding&& finding) {
-  finding.inferred = inferred;
+  finding.inferred = inferred || reread;
   findings.add(std::move(finding));
 }
 

@@ -73,6 +73,7 @@ struct Image {
   format::Header header;                     // as stored; with an inferred geometry, repaired by inference
   std::optional<format::Geometry> geometry;  // nothing: neither the header nor the content gives one
   bool inferred = false;  // the header was unusable: geometry and table positions come from the content
+  bool reread = false;    // a field of the header was replaced, since the content contradicts it: see readings.hpp
   format::ExtensionArea extensions;
   std::optional<std::string> backing_name;    // raw bytes
   std::optional<std::string> backing_format;  // raw bytes

@@ -1,8 +1,12 @@
-// 1. A refcount table is looked for: first where the damaged header says it is, then at the head of every cluster, for
-//    every cluster size and refcount width. It is believed when the block it names counts the header, the table and the
-//    block itself exactly once and nothing behind the end of the file: chance does not do that.
-// 2. The L1 table: where the header says, or the cluster counted once whose entries lead to what looks like L2 tables.
-// 3. Whatever else the stored header says is kept as far as it agrees with that.
+// 1. Places are proposed for the refcount table: where the damaged header says it is, and the head of every cluster, for
+//    every cluster size and refcount width; those stay where header, table and block are counted exactly once, all of
+//    them or but one.
+// 2. For each of the best, and for no table at all, the L1 table is looked for: where the header says, or wherever a
+//    cluster's entries lead to L2 tables. The active one is that whose COPIED flags agree best with the refcounts; tables
+//    that a snapshot table names are a snapshot's.
+// 3. The guess with which the most pointers agree is taken. A few bad entries, a lost end of the file or a lost refcount
+//    table weaken it and don't refute it.
+// 4. Of the stored header everything else is kept when enough of it agrees with that, and otherwise nothing.
 #include "analyzer/infer.hpp"
 
 #include <algorithm>
@@ -10,9 +14,10 @@
 
 #include <fmt/format.h>
 
-#include "analyzer/leaks.hpp"
+#include "analyzer/infer_l1.hpp"
+#include "analyzer/content.hpp"
 #include "base/text.hpp"
-#include "format/refcounts.hpp"
+#include "format/snapshot.hpp"
 
 namespace cowvet::analyzer {
 
@@ -20,255 +25,283 @@ using namespace findings::literals;
 using base::HostOffset;
 using findings::Finding;
 using format::Geometry;
+namespace limits = format::limits;
 
 namespace {
 
-constexpr std::uint64_t most_clusters_tried =
-    1U << 16;  // heads of clusters that are looked at, holes not counted
+constexpr std::uint64_t most_clusters_tried = 1U << 16;  // heads of clusters that are looked at, holes not counted
+constexpr std::size_t most_tables_tried = 6;             // refcount tables for which an L1 table is looked for
+constexpr std::uint64_t most_snapshot_bytes = 1ULL << 20;
+
+struct RefcountGuess {
+  std::uint32_t cluster_bits = 0, order = 0;
+  std::uint64_t table = 0;    // 0: none was found
+  std::uint64_t counted = 0;  // clusters of the file with a refcount, in the first block
+  unsigned once = 0;          // of header, table and block: how many are counted exactly once
+  [[nodiscard]] auto rank() const { return std::pair(once, counted << cluster_bits); }
+};
+
+struct SnapshotGuess {
+  std::uint64_t table = 0;
+  std::vector<std::uint64_t> l1_tables{};
+};
+
+// All that is guessed of an image.
+struct Guess {
+  RefcountGuess refcounts;
+  SnapshotGuess snapshots;
+  L1Guess l1;
+  bool l1_stored = false;  // the L1 table lies where the header says
+  [[nodiscard]] bool found_l1() const { return l1.offset != 0; }
+  [[nodiscard]] std::int64_t score() const { return found_l1() ? l1.agreement.score() : 0; }
+  // Nothing at all speaks against it.
+  [[nodiscard]] bool perfect() const {
+    return refcounts.once == 3 && l1.recognised && l1.agreement.opposed == 0;
+  }
+};
 
 class Inference {
  public:
   explicit Inference(Image& image) : image_(image), stored_(image.header) {}
 
   bool run() {
-    if (!find_refcounts()) return false;
-    find_l1();
-    adopt();
-    return true;
+    bool any = false;
+    for (const auto& refcounts : find_refcounts()) {
+      const auto guess = judge(refcounts);
+      if (!any || guess.score() > guess_.score()) guess_ = guess;
+      any = true;
+      if (guess_.perfect()) break;
+    }
+    if (!guess_.l1.recognised) any = run_without_refcounts() || any;
+    if (any) adopt();
+    return any;
   }
 
  private:
-  struct RefcountGuess {
-    std::uint32_t cluster_bits = 0, order = 0;
-    std::uint64_t table = 0;
-    std::uint64_t counted = 0;  // clusters of the file with a refcount, in the first block
-  };
-  struct L1Guess {
-    std::uint64_t offset = 0, entries = 0, copied = 0,
-                  used = 0;  // used: entries up to the last one that is not zero
-    bool extended = false;
-  };
-
-  [[nodiscard]] std::vector<std::byte> bytes(std::uint64_t offset, std::uint64_t length) const {
-    if (offset >= image_.eof) return {};
-    std::vector<std::byte> b(static_cast<std::size_t>(std::min(length, image_.eof - offset)));
-    const auto read = image_.device.read(offset, b);
-    b.resize(static_cast<std::size_t>(read.os_error == 0 ? read.valid : 0));
-    return b;
-  }
   [[nodiscard]] std::optional<std::uint64_t> word(std::uint64_t offset) const {
-    const auto b = bytes(offset, 8);
+    const auto b = bytes_of(image_, offset, 8);
     const auto eight = base::prefix<8>(b);
     if (!eight) return std::nullopt;
     return base::load_be<std::uint64_t, 0>(*eight);
   }
 
-  // Calls use(offset) for the clusters' starts that hold data, until it says true.
+  // Calls use(offset) for the clusters' starts that hold data.
   template <class Use>
-  bool any_cluster(std::uint32_t cluster_bits, Use&& use) const {
+  void each_cluster(std::uint32_t cluster_bits, Use&& use) const {
     std::uint64_t tried = 0;
     for (std::uint64_t at = 1ULL << cluster_bits; at < image_.eof && tried < most_clusters_tried;) {
+      if (image_.progress.stop_requested()) return;
       const auto extent = image_.device.extent(at);
       if (extent.hole) {
         const auto next = base::round_up(std::max(extent.end, at + 1), 1ULL << cluster_bits);
-        if (!next) return false;
+        if (!next) return;
         at = *next;
         continue;
       }
-      for (; at < extent.end && tried < most_clusters_tried; at += 1ULL << cluster_bits, ++tried)
-        if (use(at)) return true;
+      for (; at < extent.end && tried < most_clusters_tried; at += 1ULL << cluster_bits, ++tried) use(at);
     }
-    return false;
   }
 
-  // Whether the refcount table may be at `table`, and what speaks for it.
-  [[nodiscard]] std::optional<RefcountGuess> judge_table(std::uint32_t cluster_bits, std::uint64_t table,
-                                                         std::uint64_t first_entry) const {
-    const std::uint64_t cluster = 1ULL << cluster_bits;
-    const auto fits = [&](std::uint64_t offset) {
-      return offset != 0 && offset % cluster == 0 && offset <= image_.eof && image_.eof - offset >= cluster;
-    };
-    if (!fits(table) || !fits(first_entry) || first_entry == table) return std::nullopt;
-    const auto block = bytes(first_entry, cluster);
-    const std::uint64_t clusters = base::divide_up(image_.eof, cluster);
-    std::optional<RefcountGuess> best;
-    for (std::uint32_t order = 0; order <= format::limits::max_refcount_order; ++order) {
-      const std::uint64_t entries = (cluster * 8) >> order;
-      const auto counted_once = [&](std::uint64_t c) {
-        if (c < entries) return format::refcount_at(block, order, c) == 1;
-        const auto entry = word(table + c / entries * 8);
-        if (!entry || !fits(*entry)) return false;
-        return format::refcount_at(bytes(*entry, cluster), order, c % entries) == 1;
-      };
-      if (!counted_once(0) || !counted_once(table >> cluster_bits) ||
-          !counted_once(first_entry >> cluster_bits))
-        continue;
-      RefcountGuess guess{cluster_bits, order, table, 0};
-      bool beyond = false;
-      for (std::uint64_t c = 0; c < entries && !beyond; ++c) {
-        const bool counted = format::refcount_at(block, order, c) != 0;
-        beyond = counted && c >= clusters;
-        guess.counted += counted ? 1U : 0U;
+  // The refcount tables that count themselves, the best first.
+  [[nodiscard]] std::vector<RefcountGuess> find_refcounts() const {
+    std::vector<RefcountGuess> found;
+    const auto consider = [&](std::uint32_t bits, std::uint64_t table) {
+      const auto entry = word(table);
+      if (table == 0 || !entry || *entry == 0 || *entry % (1ULL << bits) != 0 || *entry >= image_.eof) return;
+      for (std::uint32_t order = 0; order <= limits::max_refcount_order; ++order) {
+        StoredRefcounts refcounts(image_.device, *Geometry::make(bits, order, false), HostOffset{table});
+        const unsigned once = refcounts.self_evidence();
+        if (once < 2) continue;
+        const RefcountGuess guess{bits, order, table, refcounts.counted(), once};
+        const bool known = std::ranges::any_of(found, [&](const RefcountGuess& other) {
+          return std::tuple(other.cluster_bits, other.order, other.table) == std::tuple(bits, order, table);
+        });
+        if (!known) found.push_back(guess);
       }
-      if (!beyond && (!best || guess.counted > best->counted)) best = guess;
+    };
+    for (std::uint32_t bits = limits::max_cluster_bits; bits >= limits::min_cluster_bits; --bits) {
+      consider(bits, stored_.v2.refcount_table_offset.raw());
+      each_cluster(bits, [&](std::uint64_t at) { consider(bits, at); });
+    }
+    std::ranges::stable_sort(found, std::greater{}, &RefcountGuess::rank);
+    found.resize(std::min(found.size(), most_tables_tried));
+    return found;
+  }
+
+  // The guess with the best L1 table for these refcounts, if there is one.
+  [[nodiscard]] Guess judge(const RefcountGuess& refcounts) const {
+    Guess best{.refcounts = refcounts, .snapshots = {}, .l1 = {}};
+    std::array<bool, 2> readings{stored_.extended_l2(), !stored_.extended_l2()};
+    for (const bool extended : readings) {
+      const auto geometry = Geometry::make(refcounts.cluster_bits, refcounts.order, extended);
+      if (!geometry) continue;
+      StoredRefcounts counts(image_.device, *geometry, HostOffset{refcounts.table});
+      L1Evidence evidence(image_, *geometry, refcounts.table == 0 ? nullptr : &counts, refcounts.table);
+      best.snapshots = find_snapshots(*geometry, evidence);
+      if (const auto l1 = stored_l1(evidence)) {
+        if (!best.l1_stored || l1->agreement.score() > best.score()) {
+          best.l1 = *l1;
+          best.l1_stored = true;
+        }
+        continue;
+      }
+      if (best.l1_stored) continue;
+      each_cluster(refcounts.cluster_bits, [&](std::uint64_t at) {
+        const auto l1 = evidence.judge(at, limits::max_l1_entries);
+        if (l1 && (!best.found_l1() || l1->agreement.score() > best.score())) best.l1 = *l1;
+      });
     }
     return best;
   }
 
-  bool find_refcounts() {
-    std::optional<RefcountGuess> best;
-    const auto consider = [&](std::uint32_t bits, std::uint64_t table) {
-      const auto entry = word(table);
-      if (!entry || (*entry & format::refcount_table_word.reserved_mask) != 0) return false;
-      const auto guess = judge_table(bits, table, *entry);
-      if (guess && (!best || (guess->counted << guess->cluster_bits) > (best->counted << best->cluster_bits)))
-        best = guess;
-      return guess.has_value();
-    };
-    for (std::uint32_t bits = format::limits::min_cluster_bits; bits <= format::limits::max_cluster_bits;
-         ++bits)
-      consider(bits, stored_.v2.refcount_table_offset.raw());
-    // Largest clusters first: their starts are a few of the smaller ones' starts.
-    for (std::uint32_t bits = format::limits::max_cluster_bits;
-         !best && bits >= format::limits::min_cluster_bits; --bits)
-      any_cluster(bits, [&](std::uint64_t at) { return consider(bits, at); });
-    if (best) refcounts_ = *best;
-    return best.has_value();
-  }
-
-  [[nodiscard]] std::uint64_t refcount(std::uint64_t cluster) const {
-    const std::uint64_t entries = (1ULL << refcounts_.cluster_bits << 3) >> refcounts_.order;
-    const auto block = word(refcounts_.table + cluster / entries * 8);
-    if (!block || *block == 0) return 0;
-    const std::uint64_t unit = ((cluster % entries) << refcounts_.order) / 8 & ~std::uint64_t{7};
-    const auto b = bytes(*block + unit, 8);
-    return format::refcount_at(b, refcounts_.order, cluster % entries - (unit * 8 >> refcounts_.order));
-  }
-
-  // Whether an L1 table may begin at `offset`, judging its first cluster (or `declared` entries, when that is less).
-  [[nodiscard]] std::optional<L1Guess> judge_l1(std::uint64_t offset, std::uint64_t declared,
-                                                bool extended) const {
-    const std::uint64_t cluster = 1ULL << refcounts_.cluster_bits;
-    const auto geometry = Geometry::make(refcounts_.cluster_bits, refcounts_.order, extended);
-    if (!geometry || offset == 0 || offset % cluster != 0 || offset == refcounts_.table) return std::nullopt;
-    const auto table = bytes(offset, std::min(cluster, base::saturating_mul(declared, 8)));
-    const base::BigEndianTable<std::uint64_t> words(table);
-    const ScanRules rules{.geometry = *geometry, .eof = image_.eof};
-    L1Guess guess{.offset = offset, .entries = words.size(), .extended = extended};
-    std::uint64_t looked_at = 0;
-    std::uint64_t tables = 0;
-    for (std::size_t i = 0; i < words.size(); ++i) {
-      const format::L1Entry entry{words[i]};
-      if (entry.word == 0) continue;
-      guess.used = i + 1;
-      if (entry.reserved() != 0 || entry.offset().raw() == 0 || !geometry->aligned(entry.offset()) ||
-          entry.offset().raw() >= image_.eof)
-        return std::nullopt;
-      guess.copied += entry.copied() ? 1U : 0U;
-      if (looked_at >= 64) continue;
-      ++looked_at;
-      const auto content = classify(bytes(entry.offset().raw(), cluster), rules).content;
-      if (content == Content::l2_table || content == Content::empty) ++tables;
-    }
-    if (tables * 2 < looked_at) return std::nullopt;
-    return guess;
-  }
-
-  void find_l1() {
+  [[nodiscard]] std::optional<L1Guess> stored_l1(L1Evidence& evidence) const {
     const std::uint64_t declared = stored_.v2.l1_size;
-    for (const bool extended : {stored_.extended_l2(), !stored_.extended_l2()}) {
-      const std::uint64_t place = stored_.v2.l1_table_offset.raw();
-      if (declared > 0 && declared <= format::limits::max_l1_entries &&
-          refcount(place >> refcounts_.cluster_bits) == 1) {
-        if (const auto guess = judge_l1(place, declared, extended)) {
-          l1_ = *guess;
-          l1_.entries = declared;
-          l1_stored_ = true;
-          return;
-        }
+    if (declared == 0 || declared > limits::max_l1_entries) return std::nullopt;
+    auto l1 = evidence.judge(stored_.v2.l1_table_offset.raw(), declared);
+    if (l1) l1->entries = declared;
+    return l1;
+  }
+
+  // The snapshot table with the most entries, whose L1 tables are then reserved.
+  [[nodiscard]] SnapshotGuess find_snapshots(const Geometry& geometry, L1Evidence& evidence) const {
+    const ScanRules rules{.geometry = geometry, .eof = image_.eof};
+    SnapshotGuess best;
+    each_cluster(geometry.cluster_bits(), [&](std::uint64_t at) {
+      constexpr std::uint64_t fixed = format::disk_size<format::SnapshotEntry>;
+      const auto first = bytes_of(image_, at, fixed);
+      const auto start = base::prefix<fixed>(first);
+      if (!start || base::all_zero(*start) || evidence.reserved(at) || !evidence.exclusive(at)) return;
+      const auto entry = format::decode<format::SnapshotEntry>(*start);
+      if (entry.l1_size == 0 || entry.l1_table_offset.raw() >= image_.eof ||
+          entry.extra_data_size > limits::max_snapshot_extra)
+        return;
+      const auto bytes = bytes_of(image_, at, most_snapshot_bytes);
+      SnapshotGuess guess{.table = at};
+      for (std::size_t position = 0; position < bytes.size();) {
+        const auto step = format::parse_snapshot(base::ConstBytes(bytes).subspan(position), position);
+        if (!step.snapshot || !looks_like_snapshot(*step.snapshot, rules) ||
+            !base::plain_text(step.snapshot->name))
+          break;
+        guess.l1_tables.push_back(step.snapshot->entry.l1_table_offset.raw());
+        position += static_cast<std::size_t>((step.snapshot->length() + 7) & ~std::uint64_t{7});
       }
+      if (guess.l1_tables.size() > best.l1_tables.size()) best = std::move(guess);
+    });
+    for (const auto offset : best.l1_tables) evidence.reserve(offset);
+    if (best.table != 0) evidence.reserve(best.table);
+    return best;
+  }
+
+  // With nothing that counts, tables must speak for themselves more clearly: a pointer of each level with its flag.
+  bool run_without_refcounts() {
+    bool any = false;
+    for (std::uint32_t bits = limits::max_cluster_bits; bits >= limits::min_cluster_bits; --bits) {
+      const auto guess = judge({.cluster_bits = bits, .order = 4});
+      if (!guess.l1.recognised || guess.l1.agreement.copied < 2 || guess.score() <= guess_.score()) continue;
+      guess_ = guess;
+      any = true;
     }
-    for (const bool extended : {false, true}) {
-      if (l1_.used != 0) return;
-      any_cluster(refcounts_.cluster_bits, [&](std::uint64_t at) {
-        if (refcount(at >> refcounts_.cluster_bits) != 1) return false;
-        const auto guess = judge_l1(at, ~std::uint64_t{0}, extended);
-        if (guess && guess->used != 0 && guess->copied >= l1_.copied &&
-            (l1_.used == 0 || guess->copied > l1_.copied))
-          l1_ = *guess;
-        return false;
-      });
-    }
+    return any;
+  }
+
+  // Whether the rest of the stored header is worth believing: most of what can be compared is as it was found.
+  [[nodiscard]] bool header_believable() const {
+    const auto& v2 = stored_.v2;
+    const std::array agrees{v2.magic == format::qcow_magic, v2.version == 2 || v2.version == 3,
+                            v2.cluster_bits == guess_.refcounts.cluster_bits,
+                            v2.refcount_table_offset.raw() != 0 &&
+                                v2.refcount_table_offset.raw() == guess_.refcounts.table,
+                            guess_.l1_stored};
+    return std::ranges::count(agrees, true) >= 3;
   }
 
   // Fills the header in with what was found, and says so.
   void adopt() {
     auto& h = image_.header;
+    const auto& refcounts = guess_.refcounts;
+    const std::uint64_t cluster = 1ULL << refcounts.cluster_bits;
+    const bool believed = header_believable();
+    if (!believed) {
+      h = {};
+      image_.cluster0.assign(static_cast<std::size_t>(cluster), std::byte{0});
+      image_.doubt("without a header, bitmaps and extensions can't be found");
+    }
     h.v2.magic = format::qcow_magic;
     if (h.v2.version != 2 && h.v2.version != 3) h.v2.version = 3;
-    if (refcounts_.order != 4) h.v2.version = 3;
-    h.v2.cluster_bits = refcounts_.cluster_bits;
-    h.v2.refcount_table_offset = HostOffset{refcounts_.table};
-    const std::uint64_t cluster = 1ULL << refcounts_.cluster_bits;
+    if (refcounts.order != 4) h.v2.version = 3;
+    h.v2.cluster_bits = refcounts.cluster_bits;
+    h.v2.refcount_table_offset = HostOffset{refcounts.table};
     std::uint64_t table_clusters = h.v2.refcount_table_clusters;
-    if (table_clusters == 0 || table_clusters > format::limits::max_refcount_table / cluster ||
+    if (table_clusters == 0 || table_clusters > limits::max_refcount_table / cluster ||
         !image_.inside(h.v2.refcount_table_offset, table_clusters * cluster))
       table_clusters = 1;
     h.v2.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
 
     const bool v3_usable = h.v3.header_length >= format::header_v3_length && h.v3.header_length <= cluster &&
-                           h.v3.header_length % 8 == 0 && h.v3.refcount_order == refcounts_.order;
+                           h.v3.header_length % 8 == 0 && h.v3.refcount_order == refcounts.order;
     if (h.has_v3() && !v3_usable)
       h.v3 = {.incompatible_features = 0,
-              .refcount_order = refcounts_.order,
+              .refcount_order = refcounts.order,
               .header_length = format::header_v3_length};
     constexpr auto extended = format::incompatible_word["extended_l2"];
-    if (h.has_v3() && l1_.used != 0)
-      h.v3.incompatible_features = extended.set(h.v3.incompatible_features, l1_.extended ? 1 : 0);
+    if (h.has_v3() && guess_.l1.recognised)
+      h.v3.incompatible_features = extended.set(h.v3.incompatible_features, guess_.l1.extended ? 1 : 0);
     const bool is_extended = h.has_v3() && h.extended_l2();
-    image_.geometry = Geometry::make(refcounts_.cluster_bits, refcounts_.order, is_extended);
-    if (!image_.geometry) image_.geometry = Geometry::make(refcounts_.cluster_bits, refcounts_.order, false);
+    image_.geometry = Geometry::make(refcounts.cluster_bits, refcounts.order, is_extended);
+    if (!image_.geometry) image_.geometry = Geometry::make(refcounts.cluster_bits, refcounts.order, false);
 
-    h.v2.l1_table_offset = HostOffset{l1_.offset};
-    h.v2.l1_size = static_cast<std::uint32_t>(l1_stored_ ? l1_.entries : l1_.used);
+    h.v2.l1_table_offset = HostOffset{guess_.l1.offset};
+    h.v2.l1_size = static_cast<std::uint32_t>(guess_.l1.entries);
     const std::uint64_t reachable = h.v2.l1_size * image_.geometry->span();
     const bool size_fits =
-        h.v2.size != 0 && h.v2.size <= format::limits::max_virtual_size && h.v2.size <= reachable;
+        h.v2.size != 0 && h.v2.size <= limits::max_virtual_size && h.v2.size <= reachable;
     if (!size_fits) h.v2.size = reachable;
-    if (!l1_stored_) {  // nothing else of such a header is worth believing
-      h.v2.nb_snapshots = 0;
-      h.v2.snapshots_offset = HostOffset{0};
-      h.v2.backing_file_offset = HostOffset{0};
-      h.v2.backing_file_size = 0;
-      h.v2.crypt_method = 0;
-      image_.doubt("without a header, snapshots, bitmaps and extensions can't be found");
+    if (!believed) {
+      h.v2.snapshots_offset = HostOffset{guess_.snapshots.table};
+      h.v2.nb_snapshots = static_cast<std::uint32_t>(guess_.snapshots.l1_tables.size());
     }
     image_.inferred = true;
 
     Finding f{"header/inferred"_rule};
     f.where = "header";
     f.host = {HostOffset{0}, std::min<std::uint64_t>(cluster, image_.eof)};
-    f.detail = fmt::format(
-        "clusters of {} and {}-bit refcounts: the refcount table at {:#x} counts itself, its block and the "
-        "header once each, and {} "
-        "clusters in all; ",
-        base::human_size(cluster), 1U << refcounts_.order, refcounts_.table, refcounts_.counted);
-    if (l1_.offset == 0)
-      f.detail += "no L1 table was found";
-    else
-      f.detail +=
-          fmt::format("the L1 table is at {:#x}, {}; the disk has {} {}", l1_.offset,
-                      l1_stored_ ? "where the header says" : "found by its content",
-                      size_fits ? "the size that the header says," : "at least", base::human_size(h.v2.size));
+    f.detail = told(believed, size_fits);
     if (h.v2.size != 0) f.guest.push_back({base::GuestOffset{0}, h.v2.size, ""});
     image_.report(std::move(f));
   }
 
+  // What was found, and how sure that is.
+  [[nodiscard]] std::string told(bool believed, bool size_fits) const {
+    const auto& refcounts = guess_.refcounts;
+    const auto& l1 = guess_.l1;
+    auto text = fmt::format("clusters of {}; ", base::human_size(1ULL << refcounts.cluster_bits));
+    if (refcounts.table == 0)
+      text += "no refcount table was found";
+    else
+      text += fmt::format("the refcount table is at {:#x}, with {}-bit refcounts: {} of header, table and block are "
+                          "counted exactly once, and {} clusters in all",
+                          refcounts.table, 1U << refcounts.order, refcounts.once == 3 ? "all" : "two",
+                          refcounts.counted);
+    if (!guess_.found_l1()) {
+      text += "; no L1 table was found";
+    } else {
+      text += fmt::format("; the L1 table is at {:#x}, {}; the disk has {} {}", l1.offset,
+                          guess_.l1_stored ? "where the header says" : "found by its content",
+                          size_fits ? "the size that the header says," : "at least",
+                          base::human_size(image_.header.v2.size));
+      if (const auto all = l1.agreement.agreeing() + l1.agreement.opposed; all != 0)
+        text += fmt::format("; {} of {} entries that were looked at make sense", l1.agreement.agreeing(), all);
+    }
+    if (!believed && guess_.snapshots.table != 0)
+      text += fmt::format("; a table of {} snapshots is at {:#x}", guess_.snapshots.l1_tables.size(),
+                          guess_.snapshots.table);
+    text += believed ? "; the rest of the header is believed" : "; nothing of the header is believed";
+    return text;
+  }
+
   Image& image_;
   const format::Header stored_;
-  RefcountGuess refcounts_;
-  L1Guess l1_;
-  bool l1_stored_ = false;
+  Guess guess_;
 };
 
 }  // namespace

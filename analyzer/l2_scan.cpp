@@ -3,6 +3,7 @@
 #include "analyzer/l2_scan.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace cowvet::analyzer {
 
@@ -58,12 +59,9 @@ class Scan {
     return end > host ? static_cast<std::size_t>((end - host - 1) >> g_.cluster_bits()) : 0;
   }
   void check_end(std::uint64_t host, EntryRun& run) const {
-    constexpr std::uint64_t far = 64ULL
-                                  << 40;   // bytes; text where entries should be gives offsets beyond that
-    constexpr std::uint64_t times = 1024;  // the part of a file that a cut may leave
     if (host < rules_.eof) return;
     run.problems |= problem::past_eof;
-    if (host >= far && host / times >= rules_.eof) run.problems |= problem::far_past_eof;
+    if (far_past_eof(host, rules_.eof)) run.problems |= problem::far_past_eof;
   }
   void check_place(std::uint64_t host, EntryRun& run) const {
     if ((host & (g_.cluster_size() - 1)) != 0) run.problems |= problem::unaligned;
@@ -165,14 +163,28 @@ void scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest
     scan.table<false>(bytes);
 }
 
-bool implausible_table(const std::vector<EntryRun>& runs) {
-  std::uint64_t all = 0;
-  std::uint64_t bad = 0;
+bool far_past_eof(std::uint64_t host, std::uint64_t eof) {
+  constexpr std::uint64_t far = 64ULL << 40;  // bytes; text where entries should be gives offsets beyond that
+  constexpr std::uint64_t times = 1024;       // the part of a file that a cut may leave
+  return host >= far && host / times >= eof;
+}
+
+// One fault of one kind, in an entry that still names a place in the file, is damage to an entry. What never was one
+// has several, or leads nowhere at all.
+bool foreign(const EntryRun& run) {
+  constexpr std::uint32_t nowhere = problem::far_past_eof | problem::high_bits | problem::compressed_here;
+  const std::uint32_t odd = run.problems & (problem::implausible | problem::compressed_here);
+  const bool placed = run.type != EntryType::none && run.type != EntryType::zero;
+  return (odd & nowhere) != 0 || std::popcount(odd) > 1 || ((odd & problem::reserved) != 0 && !placed);
+}
+
+Looks looks_of(const std::vector<EntryRun>& runs) {
+  Looks looks;
   for (const auto& run : runs) {
-    all += run.count;
-    if ((run.problems & problem::implausible) != 0) bad += run.count;
+    looks.entries += run.count;
+    if (foreign(run)) looks.foreign += run.count;
   }
-  return bad >= 4 && bad * 4 >= all;
+  return looks;
 }
 
 }  // namespace cowvet::analyzer

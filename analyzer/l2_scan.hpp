@@ -85,8 +85,18 @@ struct ScanRules {
 // shorter than a table: what is missing has no runs.
 void scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest, std::vector<EntryRun>& out);
 
-// Whether the bytes are hardly an L2 table: at least four entries, and a quarter of all that are not empty, are
-// implausible. That is what guest data or another structure's content looks like.
-[[nodiscard]] bool implausible_table(const std::vector<EntryRun>& runs);
+// Whether `host` lies so far behind the end of a file of `eof` bytes that no cut of the file explains it.
+[[nodiscard]] bool far_past_eof(std::uint64_t host, std::uint64_t eof);
+
+// Whether the entries look like something else's content, and not like entries of which some bits are wrong.
+[[nodiscard]] bool foreign(const EntryRun& run);
+
+// What a table's entries say of the table as a whole.
+struct Looks {
+  std::uint64_t entries = 0, foreign = 0;  // that are not empty; of them, those that look like something else
+  // Guest data or another structure lies where the table should be, at least in a part of it.
+  [[nodiscard]] bool implausible() const { return foreign >= 4 && foreign * 2 >= entries; }
+};
+[[nodiscard]] Looks looks_of(const std::vector<EntryRun>& runs);
 
 }  // namespace cowvet::analyzer

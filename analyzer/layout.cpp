@@ -91,7 +91,7 @@ base::Result<LayoutSummary> layout(const storage::Device& device, const Options&
   for (const auto& region : image.regions) metadata.add(region);
   refcounts.read_table(metadata);
   metadata.seal(g);
-  MappingWalk walk(image, metadata, jobs);
+  MappingWalk walk(image, metadata, refcounts, jobs);
   auto labels = LabelMap::make(base::divide_up(image.eof, g.cluster_size()),
                                options.memory_limit.value_or(label_budget));
   if (!labels) return std::unexpected(labels.error());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -73,8 +75,9 @@ MappingChecks::MappingChecks(Image& image, const MappingWalk& walk, const Metada
       findings_(image, walk.trees()),
       counts_(std::max(walk.jobs(), 1U)) {}
 
-// Remembers the end of something that the metadata names.
+// Remembers the end of something that the metadata names; a pointer that no file explains says nothing of this one.
 void MappingChecks::named(std::uint64_t begin, std::uint64_t length) {
+  if (far_past_eof(begin, image_.eof)) return;
   const std::uint64_t end = base::saturating_add(begin, length);
   for (auto seen = end_.load(); end > seen && !end_.compare_exchange_weak(seen, end);) {
   }
@@ -107,7 +110,7 @@ void MappingChecks::l1_entry(const Tree& tree, std::uint32_t, std::uint64_t inde
   } else if (table.raw() >= image_.eof) {
     report("l1/entry-past-eof"_rule);
     doubt("an L1 entry points past the end of the file");
-    named(table.raw(), geometry().cluster_size());
+    if (entry.reserved() == 0) named(table.raw(), geometry().cluster_size());
   } else if (const auto owner = metadata_.owner(geometry().cluster_of(table))) {
     report("l1/points-at-metadata"_rule, fmt::format("the cluster belongs to: {}", to_string(*owner)));
     doubt("an L1 entry points at other metadata");
@@ -262,8 +265,14 @@ bool MappingChecks::judge_table(const Group& group, const TableUse& use, const T
     return false;
   }
   if (table.missing != 0) report("l1/entry-partial-eof"_rule);
-  if (table.implausible) report("l2/table-implausible"_rule);
-  return !table.implausible;
+  if (table.looks.implausible()) {
+    const auto left = std::transform_reduce(table.runs.begin(), table.runs.end(), std::uint64_t{0}, std::plus{},
+                                            [](const EntryRun& run) { return std::uint64_t{run.count}; });
+    report("l2/table-implausible"_rule,
+           fmt::format("{} of {} entries look like something else; {} are believed, since what they name is in use",
+                       table.looks.foreign, table.looks.entries, left));
+  }
+  return true;
 }
 
 void MappingChecks::table(const Group& group, const TableUse& use, const Table& table, unsigned worker) {

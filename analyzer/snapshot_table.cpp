@@ -6,6 +6,7 @@
 
 #include "analyzer/header_checks.hpp"
 #include "analyzer/snapshot_entry.hpp"
+#include "base/text.hpp"
 
 namespace cowvet::analyzer {
 
@@ -68,6 +69,32 @@ SnapshotTable::Read SnapshotTable::reject(std::uint32_t index, const SnapshotEnt
               index);
 }
 
+// Whether what follows the entry at begin_ reads as what writers store when there are so many bytes of extra data.
+bool SnapshotTable::sensible(const SnapshotEntry& entry, std::uint32_t extra_size) {
+  const std::uint64_t length = fixed_size + extra_size + entry.id_size + entry.name_size;
+  if (extra_size > limits::max_snapshot_extra || entry.id_size == 0 ||
+      length > limits::max_snapshot_table - begin_ || !image_.inside(place(begin_), length))
+    return false;
+  base::Cursor rest{window_.at(begin_ + fixed_size, aligned(length) - fixed_size)};
+  const auto extra = rest.take(extra_size), id = rest.take(entry.id_size), name = rest.take(entry.name_size);
+  if (!extra || !id || !name) return false;
+  if (extra_size >= field_info<&format::SnapshotExtra::icount>().offset) {
+    const std::uint64_t disk = base::BigEndianTable<std::uint64_t>(*extra)[1];
+    if (disk > limits::max_virtual_size || disk % limits::sector != 0) return false;
+  }
+  return base::plain_text(format::as_text(*id)) && base::plain_text(format::as_text(*name)) &&
+         base::all_zero(rest.rest());
+}
+
+// A wrong size of the extra data shifts everything behind it; the sizes that writers use put it right.
+std::uint32_t SnapshotTable::believed_extra(const SnapshotEntry& entry) {
+  const std::uint32_t stored = entry.extra_data_size;
+  if (sensible(entry, stored)) return stored;
+  for (const std::uint32_t usual : {24U, 16U, 0U})
+    if (usual != stored && sensible(entry, usual)) return usual;
+  return stored;
+}
+
 // Not format::parse_snapshot(), which keeps all that an entry claims: up to 4 GiB of extra data.
 SnapshotTable::Read SnapshotTable::next(std::uint32_t index, format::Snapshot& snapshot) {
   before_ = end_;
@@ -81,7 +108,15 @@ SnapshotTable::Read SnapshotTable::next(std::uint32_t index, format::Snapshot& s
     return Read::stopped;
   }
   if (base::all_zero(*bytes)) return Read::zeros;
-  const auto entry = format::decode<SnapshotEntry>(*bytes);
+  auto entry = format::decode<SnapshotEntry>(*bytes);
+  if (const std::uint32_t believed = believed_extra(entry); believed != entry.extra_data_size) {
+    if (!quiet_)
+      image_.report(field_finding<&SnapshotEntry::extra_data_size>("snapshot/extra-misstated"_rule, entry,
+                                                                   place(begin_),
+                                                                   fmt::format("snapshot[{}]", index))
+                        .wanted(Value::dec(believed)));
+    entry.extra_data_size = believed;
+  }
   const std::uint64_t length = fixed_size + entry.extra_data_size + entry.id_size + entry.name_size;
   if (length > limits::max_snapshot_table - begin_ || !image_.inside(place(begin_), length))
     return reject(index, entry, length);

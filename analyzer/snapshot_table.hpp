@@ -37,6 +37,8 @@ class SnapshotTable {
   }
 
  private:
+  [[nodiscard]] bool sensible(const format::SnapshotEntry& entry, std::uint32_t extra_size);
+  [[nodiscard]] std::uint32_t believed_extra(const format::SnapshotEntry& entry);
   Read stop(findings::Finding&& finding, std::uint32_t index);
   Read reject(std::uint32_t index, const format::SnapshotEntry& entry, std::uint64_t length);
 

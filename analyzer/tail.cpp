@@ -44,7 +44,7 @@ void check_truncated(Image& image, const MetadataMap& metadata, Reach reach, std
   std::uint64_t needed = reach.end;
   for (const auto& region : metadata.regions()) {
     const std::uint64_t end = base::saturating_add(region.begin.raw(), region.length);
-    if (end <= *end_of_last) continue;
+    if (end <= *end_of_last || far_past_eof(region.begin.raw(), image.eof)) continue;
     ++cut;
     needed = std::max(needed, end);
   }

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/refcounts.hpp"
 #include "base/parallel.hpp"
 
 namespace cowvet::analyzer {
@@ -136,11 +137,13 @@ ScanRules rules_of(const Image& image) {
           .external_data = image.header.external_data_file()};
 }
 
-MappingWalk::MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs)
-    : MappingWalk(image, metadata, jobs, rules_of(image)) {}
-
-MappingWalk::MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs, const ScanRules& rules)
-    : image_(image), metadata_(metadata), jobs_(jobs), rules_(rules), trees_(trees_of(image)) {
+MappingWalk::MappingWalk(Image& image, const MetadataMap& metadata, const Refcounts& refcounts, unsigned jobs)
+    : image_(image),
+      metadata_(metadata),
+      refcounts_(refcounts),
+      jobs_(jobs),
+      rules_(rules_of(image)),
+      trees_(trees_of(image)) {
   for (const auto& tree : trees_) longest_ = std::max(longest_, tree.entries);
 }
 
@@ -370,6 +373,16 @@ void merge_lanes(const Group& group, std::vector<Lane>& lanes, std::uint32_t clu
 
 }  // namespace
 
+// Whether entries of a table that was overwritten, at least in part, are what is left of it: what they name is in use.
+bool MappingWalk::confirmed(const EntryRun& run) const {
+  if (!run.owns() || foreign(run)) return false;
+  if (rules_.external_data) return run.problems == 0;
+  const auto [first, count] = host_clusters(run, rules_.geometry);
+  for (std::uint64_t c = first; c < first + count; ++c)
+    if (refcounts_.stored(c).value_or(run.problems == 0 ? 1 : 0) == 0) return false;
+  return true;
+}
+
 void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Worker& worker,
                         unsigned id) const {
   const auto& g = rules_.geometry;
@@ -392,18 +405,19 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
         scan_l2(read[u].into.first(static_cast<std::size_t>(read[u].valid)), rules_, guest, runs);
       if (first != 0)
         for (auto& run : runs) run.first += static_cast<std::uint32_t>(first / g.l2_entry_size());
-      const bool implausible = implausible_table(runs);
+      const auto looks = looks_of(runs);
+      if (looks.implausible()) std::erase_if(runs, [&](const EntryRun& run) { return !confirmed(run); });
       visitor.table(
           group, group.uses[u],
           {.runs = runs,
            .begin = first,
            .length = read[u].into.size(),
-           .implausible = implausible,
+           .looks = looks,
            .hole = read[u].hole && (read[u].into.size() == table_bytes || in_hole(group.uses[u].table)),
            .os_error = read[u].os_error,
            .missing = read[u].into.size() - read[u].valid},
           id);
-      if (!implausible) lanes.push_back({&runs, 0, static_cast<std::uint32_t>(u)});
+      lanes.push_back({&runs, 0, static_cast<std::uint32_t>(u)});
     }
     worker.owned.clear();
     if (lanes.size() == 1) {

@@ -77,7 +77,7 @@ class Visitor {
     const std::vector<EntryRun>& runs;
     std::uint64_t begin = 0;  // the piece, in bytes of the table
     std::uint64_t length = 0;
-    bool implausible = false;  // its runs are not counted
+    Looks looks = {};          // of an implausible one, only entries that the refcounts confirm are among the runs
     bool hole = false;         // the whole table lies in a hole of the file
     int os_error = 0;
     std::uint64_t missing = 0;  // bytes of the piece that are behind the end of the file
@@ -113,11 +113,12 @@ class MetadataMap {
   std::vector<std::uint64_t> blocks_;  // refcount blocks, ascending
 };
 
+class Refcounts;
+
 class MappingWalk {
  public:
-  MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs);
-  // The same with the entries read by other rules than the header's.
-  MappingWalk(Image& image, const MetadataMap& metadata, unsigned jobs, const ScanRules& rules);
+  // All of what it is given outlives it; the refcounts are asked only about tables that are damaged.
+  MappingWalk(Image& image, const MetadataMap& metadata, const Refcounts& refcounts, unsigned jobs);
   // An Error only when cancelled or too expensive.
   [[nodiscard]] base::Result<void> run(Visitor& visitor) { return run(visitor, jobs_); }
   // The same on one thread: the visitor is called in ascending order of L1 indices.
@@ -158,9 +159,11 @@ class MappingWalk {
   template <class Use>
   [[nodiscard]] base::Result<void> for_each_slice(Use&& use);
   void visit(const std::vector<Group>& groups, Visitor& visitor, Worker& worker, unsigned id) const;
+  [[nodiscard]] bool confirmed(const EntryRun& run) const;
 
   Image& image_;
   const MetadataMap& metadata_;
+  const Refcounts& refcounts_;
   unsigned jobs_;
   ScanRules rules_;
   std::vector<Tree> trees_;

@@ -87,4 +87,10 @@ std::vector<Finding> Collector::take_sorted() {
   return all;
 }
 
+void Collector::clear() {
+  const std::lock_guard lock(mutex_);
+  summary_ = {};
+  for (auto& heap : kept_) heap.clear();
+}
+
 }  // namespace cowvet::findings

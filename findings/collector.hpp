@@ -62,6 +62,8 @@ class Collector {
   [[nodiscard]] Summary summary() const;
   // Moves the kept findings out, in their order. The counts stay.
   [[nodiscard]] std::vector<Finding> take_sorted();
+  // Forgets all that was reported: what it rested on turned out to be wrong.
+  void clear();
 
  private:
   bool refused(RuleId rule, const Place& place) const;  // under the lock

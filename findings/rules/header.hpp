@@ -282,6 +282,22 @@ inline constexpr Rule header[] = {
          "inferred geometry is right."sv,
      .advice = "Keep the file unchanged and rebuild the header into a copy from the inferred geometry."sv,
      .spec = "Header"sv, .deep = false},
+    {.code = 123, .name = "header/geometry-misread"sv,
+     .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
+     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .title = "the header states another cluster size or refcount width than the image is written with"sv,
+     .explanation =
+         "Every offset is cut into clusters by cluster_bits, and every refcount is found by refcount_order. "
+         "Another legal value makes sound tables look damaged all over. Here nearly everything is valid "
+         "when one of the two fields is read with another value, so that field was probably damaged. What "
+         "else is reported holds for that reading. QEMU doesn't notice the cause: it reports the errors "
+         "that follow from it, and its repair makes them real."sv,
+     .consequence =
+         "Read as the header says, the guest sees wrong data, and a write or a repair destroys the image."sv,
+     .advice =
+         "Don't write to the image and don't let any program repair it; correct the field in a copy and "
+         "check that."sv,
+     .spec = "Header"sv, .deep = false},
 };
 // clang-format on
 

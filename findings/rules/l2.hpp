@@ -169,7 +169,7 @@ inline constexpr Rule l2[] = {
          "in a copy."sv,
      .spec = "Cluster mapping"sv, .deep = false},
     {.code = 714, .name = "l2/table-zeroed"sv,
-     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::refuse_write,
      .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
      .title = "an L2 table has no entries, and data without an owner may have been below it"sv,
      .explanation =

@@ -146,6 +146,19 @@ inline constexpr Rule snapshot_state[] = {
          "they own looks like leaked space."sv,
      .advice = "Don't free leaks; look for the snapshot table among the unreferenced clusters."sv,
      .spec = "Header: snapshots_offset"sv, .deep = false},
+    {.code = 1040, .name = "snapshot/extra-misstated"sv,
+     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .remedy = Remedy::rewrite_snapshot_table, .reason = Reason::repairable, .consent = Consent::choice,
+     .title = "the size of a snapshot's extra data is wrong: the entry makes sense with another"sv,
+     .explanation =
+         "The size says where the snapshot's id and name begin, and where the next entry does. As it is, "
+         "they make no sense; with a size that writers use they do, so the field was damaged, and the entry "
+         "is read with that size here. QEMU believes the field: it shows nonsense, loses the snapshots that "
+         "follow, or refuses the image."sv,
+     .consequence =
+         "The snapshot and those behind it can't be named, applied or deleted; their clusters look leaked."sv,
+     .advice = "Mend the field in a copy; don't free leaks and don't write snapshots before that."sv,
+     .spec = "Snapshots"sv, .deep = false},
 };
 // clang-format on
 

@@ -151,7 +151,7 @@ const std::vector<Row>& rows() {
       {14, "refcount/leak-holds-table/snapshots_forgotten", "header/snapshot-pointer-pair",
        "header.nb_snapshots"},
       {14, "refcount/leak-holds-table/snapshots_forgotten", "snapshot/lost", "", {guest(0, M, "1")}},
-      {15, "snapshot/extra-too-large/corrupted", "snapshot/extra-too-large", "snapshot[0].extra_data_size"},
+      {15, "snapshot/extra-misstated/two_thousand", "snapshot/extra-misstated", "snapshot[0].extra_data_size"},
       {16, "snapshot/extra-too-small/none", "snapshot/extra-too-small", "snapshot[0].extra_data_size"},
       {17, "snapshot/count-limit/one_bit", "snapshot/count-limit", "header.nb_snapshots"},
       {18, "snapshot/table-offset-unaligned/by_a_sector", "snapshot/table-offset-unaligned",
