@@ -1,12 +1,19 @@
 #include "engine/image.hpp"
 
+#include <algorithm>
+
 namespace cowvet::engine {
+
+namespace {
+constexpr std::uint64_t least_tables = 8;  // what one change may touch, and its copies
+}
 
 Image::Image(storage::Device& device, HeaderArea area, const OpenOptions& options)
     : file(device),
       header(std::move(area)),
       rules{header.geometry(), fields().external_data_file(), fields().has_v3()},
-      tables(file, static_cast<std::size_t>(header.geometry().cluster_size()), options.cache_bytes),
+      tables(file, static_cast<std::size_t>(header.geometry().cluster_size()),
+             std::max(options.cache_bytes, least_tables * header.geometry().cluster_size())),
       reading{.rules = rules},
       active(reading, l1) {
   header.move_to(file);

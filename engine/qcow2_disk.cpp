@@ -1,15 +1,38 @@
 #include "engine/qcow2_disk.hpp"
 
+#include <algorithm>
+
+#include "engine/changes.hpp"
+#include "engine/cluster_writer.hpp"
 #include "engine/disk_range.hpp"
 #include "engine/image.hpp"
 #include "engine/snapshot_disk.hpp"
+#include "format/compress.hpp"
 
 namespace cowvet::engine {
 
 class Qcow2Disk::Impl {
  public:
+  explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes) {}
+
+  // What every change begins with.
+  [[nodiscard]] base::Result<void> begin() {
+    if (closed) return base::fail(base::ErrorKind::usage, "the disk was closed");
+    if (!writable) return base::fail(base::ErrorKind::usage, "opened read-only");
+    if (auto fine = image->file.usable(); !fine) return fine;
+    return changes.begin();
+  }
+  // The same for guest data of the disk.
+  [[nodiscard]] base::Result<void> begin(base::GuestOffset at, std::uint64_t length) {
+    if (auto fine = begin(); !fine) return fine;
+    return within_disk(at, length, image->size());
+  }
+
   std::unique_ptr<Image> image;
+  Changes changes;
+  ClusterWriter writer;
   bool writable = false;
+  bool closed = false;
 };
 
 Qcow2Disk::Qcow2Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -18,8 +41,11 @@ Qcow2Disk::~Qcow2Disk() = default;
 base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device, const OpenOptions& options) {
   auto image = Image::open(device, options);
   if (!image) return std::unexpected(image.error());
-  auto impl = std::make_unique<Impl>();
-  impl->image = std::move(*image);
+  auto impl = std::make_unique<Impl>(std::move(*image));
+  if (options.writable) {
+    if (auto loaded = impl->changes.load(); !loaded) return std::unexpected(loaded.error());
+    impl->writable = true;
+  }
   return std::unique_ptr<Qcow2Disk>(new Qcow2Disk(std::move(impl)));
 }
 
@@ -80,15 +106,71 @@ base::Result<void> Qcow2Disk::read_vm_state(std::uint64_t at, base::MutableBytes
   return image.active.read(begin + at, into, 0);
 }
 
-base::Result<void> Qcow2Disk::write(base::GuestOffset, base::ConstBytes) {
-  return base::fail(base::ErrorKind::usage, "opened read-only");
+base::Result<void> Qcow2Disk::write(base::GuestOffset at, base::ConstBytes bytes) {
+  if (auto fine = impl_->begin(at, bytes.size()); !fine) return fine;
+  return impl_->writer.write(at.raw(), bytes, impl_->writer.disk());
 }
-base::Result<void> Qcow2Disk::zero(base::GuestOffset, std::uint64_t, Unmap) {
-  return base::fail(base::ErrorKind::usage, "opened read-only");
+
+base::Result<void> Qcow2Disk::zero(base::GuestOffset at, std::uint64_t length, Unmap unmap) {
+  if (auto fine = impl_->begin(at, length); !fine) return fine;
+  return length == 0 ? base::Result<void>{} : impl_->writer.zero(at.raw(), length, unmap, impl_->writer.disk());
 }
-base::Result<void> Qcow2Disk::discard(base::GuestOffset, std::uint64_t) {
-  return base::fail(base::ErrorKind::usage, "opened read-only");
+
+base::Result<void> Qcow2Disk::discard(base::GuestOffset at, std::uint64_t length) {
+  if (auto fine = impl_->begin(at, length); !fine) return fine;
+  return length == 0 ? base::Result<void>{} : impl_->writer.discard(at.raw(), length, impl_->writer.disk());
 }
-base::Result<void> Qcow2Disk::flush() { return {}; }
+
+base::Result<void> Qcow2Disk::flush() {
+  if (!impl_->writable || impl_->closed) return {};
+  return impl_->changes.commit();
+}
+
+base::Result<void> Qcow2Disk::close() {
+  if (impl_->closed || !impl_->writable) return {};
+  if (auto done = impl_->changes.finish(); !done) return done;
+  impl_->closed = true;
+  return {};
+}
+
+std::vector<std::byte> Qcow2Disk::compress(base::ConstBytes cluster) const {
+  auto stream = impl_->image->reading.codec == format::Compression::zstd ? format::zstd_cluster(cluster)
+                                                                         : format::deflate_cluster(cluster);
+  if (stream.size() >= cluster.size()) stream.clear();
+  return stream;
+}
+
+base::Result<void> Qcow2Disk::write_precompressed(base::GuestOffset at, base::ConstBytes payload) {
+  const std::uint64_t cs = geometry().cluster_size();
+  if (auto fine = impl_->begin(at, 1); !fine) return fine;
+  if (at.raw() % cs != 0 || payload.empty() || payload.size() >= cs)
+    return base::fail(base::ErrorKind::usage, "a compressed cluster is one whole cluster that shrinks");
+  if (impl_->image->rules.data_file)
+    return base::fail(base::ErrorKind::usage, "an image with an external data file can't hold compressed clusters");
+  if (impl_->image->reading.crypt != format::CryptMethod::none)
+    return base::fail(base::ErrorKind::usage, "compressed clusters are not encrypted: an encrypted image can't hold them");
+  return impl_->writer.write_stream(at.raw(), payload);
+}
+
+base::Result<void> Qcow2Disk::write_compressed(base::GuestOffset at, base::ConstBytes bytes) {
+  const std::uint64_t cs = geometry().cluster_size();
+  if (auto fine = impl_->begin(at, bytes.size()); !fine) return fine;
+  if (at.raw() % cs != 0 || (bytes.size() % cs != 0 && at.raw() + bytes.size() != size()))
+    return base::fail(base::ErrorKind::usage, "compressed writes are of whole clusters");
+  while (!bytes.empty()) {
+    const auto part = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(cs, bytes.size())));
+    std::vector<std::byte> cut;  // the disk's last cluster, filled up with zeros
+    if (part.size() < cs) {
+      cut.assign(part.begin(), part.end());
+      cut.resize(static_cast<std::size_t>(cs));
+    }
+    const auto stream = compress(cut.empty() ? part : base::ConstBytes(cut));
+    const auto done = stream.empty() ? write(at, part) : write_precompressed(at, stream);
+    if (!done) return done;
+    at = base::GuestOffset{at.raw() + part.size()};
+    bytes = bytes.subspan(part.size());
+  }
+  return {};
+}
 
 }  // namespace cowvet::engine

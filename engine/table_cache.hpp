@@ -64,7 +64,8 @@ class TableCache {
   // What was new is durable, so that it may be named now; from here on its changes wait as those of other tables do.
   void settle_fresh();
 
-  [[nodiscard]] std::uint64_t changed_bytes() const { return (changed_blocks_.size() + changed_l2_.size()) * table_size_; }
+  // Changes, which can't be dropped, fill half of the memory.
+  [[nodiscard]] bool crowded() const { return (changed_blocks_.size() + changed_l2_.size()) * table_size_ > budget_ / 2; }
   [[nodiscard]] bool blocks_changed() const { return !changed_blocks_.empty(); }
   [[nodiscard]] bool l2_changed() const { return !changed_l2_.empty(); }
 
