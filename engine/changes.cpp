@@ -1,0 +1,178 @@
+#include "engine/changes.hpp"
+
+#include <fmt/format.h>
+
+namespace cowvet::engine {
+
+base::Result<void> Changes::begin() {
+  if (begun_) return {};
+  auto fields = image_.fields();
+  if ((fields.v3.autoclear_features & format::autoclear_word.reserved_mask) != 0) {
+    fields.v3.autoclear_features &= ~format::autoclear_word.reserved_mask;
+    if (auto stored = image_.header.store(fields); !stored) return stored;
+    if (auto flushed = flush(); !flushed) return flushed;
+  }
+  begun_ = true;
+  return {};
+}
+
+base::Result<Clusters> Changes::allocate(std::uint64_t most) {
+  auto found = refcounts_.allocate(most);
+  if (found || released_.empty()) return found;
+  if (auto done = commit(); !done) return std::unexpected(done.error());
+  return refcounts_.allocate(most);
+}
+
+base::Result<Clusters> Changes::allocate_all(std::uint64_t count, bool at_end) {
+  auto found = refcounts_.allocate_all(count, at_end);
+  if (found || released_.empty()) return found;
+  if (auto done = commit(); !done) return std::unexpected(done.error());
+  return refcounts_.allocate_all(count, at_end);
+}
+
+base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
+  const auto& g = image_.geometry();
+  if (l1_index >= image_.l1.size())
+    return base::fail(base::ErrorKind::usage, "the L1 table does not reach that far");
+  const format::L1Entry entry{image_.l1[static_cast<std::size_t>(l1_index)]};
+  if (entry.reserved() != 0 || !g.aligned(entry.offset()))
+    return base::fail(base::ErrorKind::usage, fmt::format("L1 entry {} can't be right: run cowvet check before writing",
+                                                          l1_index));
+  TablePointer old;
+  if (entry.offset().raw() != 0) {
+    auto table = image_.tables.get(TableKind::l2, entry.offset());
+    if (!table || entry.copied()) return table;
+    old = std::move(*table);
+  }
+  const auto cluster = allocate(1);
+  if (!cluster) return std::unexpected(cluster.error());
+  const base::HostOffset at{cluster->first << g.cluster_bits()};
+  auto table = image_.tables.create(TableKind::l2, at, old.get());
+  if (old != nullptr) {
+    // Whoever shares the table shares what it names.
+    if (!image_.rules.data_file)
+      for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
+        if (auto slot = image_.rules.load(*table, i); slot.entry.copied()) {
+          slot.entry.word &= ~format::copied_flag;
+          set_slot(table, i, slot);
+        }
+    release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
+  }
+  set_l1(l1_index, at.raw() | format::copied_flag);
+  return table;
+}
+
+void Changes::set_slot(const TablePointer& table, std::uint64_t index, const Slot& slot) {
+  const bool extended = image_.geometry().extended_l2();
+  const auto word = static_cast<std::size_t>(extended ? 2 * index : index);
+  image_.tables.set_word(table, word, slot.entry.word);
+  if (extended) image_.tables.set_word(table, word + 1, slot.pieces.word);
+}
+
+void Changes::set_l1(std::uint64_t index, std::uint64_t word) {
+  image_.l1[static_cast<std::size_t>(index)] = word;
+  changed_l1_.insert(index);
+}
+
+void Changes::release(Clusters clusters) {
+  if (clusters.count == 0) return;
+  if (!released_.empty() && released_.back().end() == clusters.first)
+    released_.back().count += clusters.count;
+  else
+    released_.push_back(clusters);
+}
+
+Clusters Changes::owned_by(const Slot& slot) const {
+  const auto& g = image_.geometry();
+  if (slot.entry.compressed()) {
+    const auto range = g.compressed_range(slot.entry);
+    const std::uint64_t first = range.offset.raw() >> g.cluster_bits();
+    return {first, ((range.offset.raw() + range.length() - 1) >> g.cluster_bits()) - first + 1};
+  }
+  if (image_.rules.data_file || slot.entry.offset().raw() == 0) return {};
+  return {slot.entry.offset().raw() >> g.cluster_bits(), 1};
+}
+
+base::Result<void> Changes::flush() {
+  if (image_.data)
+    if (auto flushed = image_.data->flush(); !flushed) {
+      image_.file.end(flushed.error());
+      return flushed;
+    }
+  return image_.file.flush();
+}
+
+base::Result<void> Changes::set_dirty(bool on) {
+  if (image_.fields().dirty() == on) return {};
+  auto fields = image_.fields();
+  fields.v3.incompatible_features = format::incompatible_word["dirty"].set(fields.v3.incompatible_features, on ? 1 : 0);
+  return image_.header.store(fields);
+}
+
+base::Result<void> Changes::commit(bool counts_too) {
+  if (auto fine = image_.file.usable(); !fine) return fine;
+  auto& tables = image_.tables;
+  const bool lazy = image_.fields().lazy_refcounts() && !counts_too;
+  if (auto written = tables.write_l2(true); !written) return written;
+  Clusters replaced;
+  if (lazy) {
+    if (tables.blocks_changed() || refcounts_.unpublished())
+      if (auto stored = set_dirty(true); !stored) return stored;
+  } else {
+    if (auto written = tables.write_blocks(); !written) return written;
+    const auto published = refcounts_.publish();
+    if (!published) return std::unexpected(published.error());
+    replaced = *published;
+  }
+  if (auto flushed = flush(); !flushed) return flushed;
+  tables.settle_fresh();
+
+  release(replaced);
+  if (auto written = tables.write_l2(false); !written) return written;
+  if (auto written = write_l1(); !written) return written;
+  if (auto flushed = flush(); !flushed) return flushed;
+  return lower_released();
+}
+
+base::Result<void> Changes::lower_released() {
+  while (!released_.empty()) {
+    const auto run = released_.back();
+    released_.pop_back();
+    if (auto done = refcounts_.lower(run); !done) return done;
+  }
+  return {};
+}
+
+base::Result<void> Changes::write_l1() {
+  const std::uint64_t table = image_.fields().v2.l1_table_offset.raw();
+  while (!changed_l1_.empty()) {
+    const std::uint64_t first = *changed_l1_.begin();
+    std::vector<std::byte> bytes;
+    auto at = changed_l1_.begin();
+    for (; at != changed_l1_.end() && *at == first + bytes.size() / 8; ++at) {
+      bytes.resize(bytes.size() + 8);
+      base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).last<8>(), image_.l1[static_cast<std::size_t>(*at)]);
+    }
+    if (auto written = image_.file.write(table + first * 8, bytes); !written) return written;
+    changed_l1_.erase(changed_l1_.begin(), at);
+  }
+  return {};
+}
+
+base::Result<void> Changes::relieve() {
+  constexpr std::size_t most_released = 65536;
+  const bool crowded = image_.tables.crowded();
+  if (crowded || released_.size() >= most_released) return commit(crowded);
+  return {};
+}
+
+base::Result<void> Changes::finish() {
+  do {
+    if (auto done = commit(true); !done) return done;
+  } while (image_.tables.blocks_changed() || !released_.empty());
+  if (!image_.fields().dirty()) return {};
+  if (auto stored = set_dirty(false); !stored) return stored;
+  return flush();
+}
+
+}  // namespace cowvet::engine

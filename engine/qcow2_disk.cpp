@@ -1,0 +1,176 @@
+#include "engine/qcow2_disk.hpp"
+
+#include <algorithm>
+
+#include "engine/changes.hpp"
+#include "engine/cluster_writer.hpp"
+#include "engine/disk_range.hpp"
+#include "engine/image.hpp"
+#include "engine/snapshot_disk.hpp"
+#include "format/compress.hpp"
+
+namespace cowvet::engine {
+
+class Qcow2Disk::Impl {
+ public:
+  explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes) {}
+
+  // What every change begins with.
+  [[nodiscard]] base::Result<void> begin() {
+    if (closed) return base::fail(base::ErrorKind::usage, "the disk was closed");
+    if (!writable) return base::fail(base::ErrorKind::usage, "opened read-only");
+    if (auto fine = image->file.usable(); !fine) return fine;
+    return changes.begin();
+  }
+  // The same for guest data of the disk.
+  [[nodiscard]] base::Result<void> begin(base::GuestOffset at, std::uint64_t length) {
+    if (auto fine = begin(); !fine) return fine;
+    return within_disk(at, length, image->size());
+  }
+
+  std::unique_ptr<Image> image;
+  Changes changes;
+  ClusterWriter writer;
+  bool writable = false;
+  bool closed = false;
+};
+
+Qcow2Disk::Qcow2Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Qcow2Disk::~Qcow2Disk() = default;
+
+base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device, const OpenOptions& options) {
+  auto image = Image::open(device, options);
+  if (!image) return std::unexpected(image.error());
+  auto impl = std::make_unique<Impl>(std::move(*image));
+  if (options.writable) {
+    if (auto loaded = impl->changes.load(); !loaded) return std::unexpected(loaded.error());
+    impl->writable = true;
+  }
+  return std::unique_ptr<Qcow2Disk>(new Qcow2Disk(std::move(impl)));
+}
+
+std::uint64_t Qcow2Disk::size() const { return impl_->image->size(); }
+bool Qcow2Disk::writable() const { return impl_->writable; }
+const format::Header& Qcow2Disk::header() const { return impl_->image->fields(); }
+const format::Geometry& Qcow2Disk::geometry() const { return impl_->image->geometry(); }
+std::optional<std::string> Qcow2Disk::backing_name() const { return impl_->image->header.backing_name(); }
+std::optional<std::string> Qcow2Disk::backing_format() const {
+  return impl_->image->header.text(format::ExtensionType::backing_format);
+}
+std::optional<std::string> Qcow2Disk::data_file_name() const {
+  return impl_->image->header.text(format::ExtensionType::data_file);
+}
+
+base::Result<void> Qcow2Disk::read(base::GuestOffset at, base::MutableBytes into) const {
+  const auto& image = *impl_->image;
+  if (auto fine = within_disk(at, into.size(), image.size()); !fine) return fine;
+  return image.active.read(at.raw(), into, image.size());
+}
+
+base::Result<Extent> Qcow2Disk::extent(base::GuestOffset at, std::uint64_t most) const {
+  const auto& image = *impl_->image;
+  if (auto fine = within_disk(at, most, image.size()); !fine) return std::unexpected(fine.error());
+  return image.active.extent(at.raw(), most);
+}
+
+std::vector<SnapshotInfo> Qcow2Disk::snapshots() const {
+  std::vector<SnapshotInfo> list;
+  for (const auto& s : impl_->image->snapshots)
+    list.push_back({.id = s.id,
+                    .name = s.name,
+                    .vm_state_size = s.vm_state_size(),
+                    .date_sec = s.entry.date_sec,
+                    .date_nsec = s.entry.date_nsec,
+                    .vm_clock_nsec = s.entry.vm_clock_nsec,
+                    .icount = s.icount(),
+                    .disk_size = s.disk_size_bytes().value_or(size())});
+  return list;
+}
+
+base::Result<std::unique_ptr<Disk>> Qcow2Disk::snapshot_disk(std::string_view name) const {
+  const auto& image = *impl_->image;
+  if (image.snapshot_fault) return std::unexpected(*image.snapshot_fault);
+  const auto index = find_snapshot(image.snapshots, name);
+  if (!index) return std::unexpected(index.error());
+  const auto& snapshot = image.snapshots[*index];
+  auto l1 = read_snapshot_l1(image.file, image.geometry(), snapshot);
+  if (!l1) return std::unexpected(l1.error());
+  return std::make_unique<SnapshotDisk>(image, std::move(*l1), snapshot.disk_size_bytes().value_or(image.size()));
+}
+
+base::Result<void> Qcow2Disk::read_vm_state(std::uint64_t at, base::MutableBytes into) const {
+  const auto& image = *impl_->image;
+  const std::uint64_t end = image.l1.size() * image.geometry().span();
+  const std::uint64_t begin = image.vm_state_begin();
+  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), end > begin ? end - begin : 0); !fine) return fine;
+  return image.active.read(begin + at, into, 0);
+}
+
+base::Result<void> Qcow2Disk::write(base::GuestOffset at, base::ConstBytes bytes) {
+  if (auto fine = impl_->begin(at, bytes.size()); !fine) return fine;
+  return impl_->writer.write(at.raw(), bytes, impl_->writer.disk());
+}
+
+base::Result<void> Qcow2Disk::zero(base::GuestOffset at, std::uint64_t length, Unmap unmap) {
+  if (auto fine = impl_->begin(at, length); !fine) return fine;
+  return length == 0 ? base::Result<void>{} : impl_->writer.zero(at.raw(), length, unmap, impl_->writer.disk());
+}
+
+base::Result<void> Qcow2Disk::discard(base::GuestOffset at, std::uint64_t length) {
+  if (auto fine = impl_->begin(at, length); !fine) return fine;
+  return length == 0 ? base::Result<void>{} : impl_->writer.discard(at.raw(), length, impl_->writer.disk());
+}
+
+base::Result<void> Qcow2Disk::flush() {
+  if (!impl_->writable || impl_->closed) return {};
+  return impl_->changes.commit();
+}
+
+base::Result<void> Qcow2Disk::close() {
+  if (impl_->closed || !impl_->writable) return {};
+  if (auto done = impl_->changes.finish(); !done) return done;
+  impl_->closed = true;
+  return {};
+}
+
+std::vector<std::byte> Qcow2Disk::compress(base::ConstBytes cluster) const {
+  auto stream = impl_->image->reading.codec == format::Compression::zstd ? format::zstd_cluster(cluster)
+                                                                         : format::deflate_cluster(cluster);
+  if (stream.size() >= cluster.size()) stream.clear();
+  return stream;
+}
+
+base::Result<void> Qcow2Disk::write_precompressed(base::GuestOffset at, base::ConstBytes payload) {
+  const std::uint64_t cs = geometry().cluster_size();
+  if (auto fine = impl_->begin(at, 1); !fine) return fine;
+  if (at.raw() % cs != 0 || payload.empty() || payload.size() >= cs)
+    return base::fail(base::ErrorKind::usage, "a compressed cluster is one whole cluster that shrinks");
+  if (impl_->image->rules.data_file)
+    return base::fail(base::ErrorKind::usage, "an image with an external data file can't hold compressed clusters");
+  if (impl_->image->reading.crypt != format::CryptMethod::none)
+    return base::fail(base::ErrorKind::usage, "compressed clusters are not encrypted: an encrypted image can't hold them");
+  return impl_->writer.write_stream(at.raw(), payload);
+}
+
+base::Result<void> Qcow2Disk::write_compressed(base::GuestOffset at, base::ConstBytes bytes) {
+  const std::uint64_t cs = geometry().cluster_size();
+  if (auto fine = impl_->begin(at, bytes.size()); !fine) return fine;
+  if (at.raw() % cs != 0 || (bytes.size() % cs != 0 && at.raw() + bytes.size() != size()))
+    return base::fail(base::ErrorKind::usage, "compressed writes are of whole clusters");
+  while (!bytes.empty()) {
+    const auto part = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(cs, bytes.size())));
+    std::vector<std::byte> cut;  // the disk's last cluster, filled up with zeros
+    if (part.size() < cs) {
+      cut.assign(part.begin(), part.end());
+      cut.resize(static_cast<std::size_t>(cs));
+    }
+    const auto stream = compress(cut.empty() ? part : base::ConstBytes(cut));
+    const auto done = stream.empty() ? write(at, part) : write_precompressed(at, stream);
+    if (!done) return done;
+    at = base::GuestOffset{at.raw() + part.size()};
+    bytes = bytes.subspan(part.size());
+  }
+  return {};
+}
+
+}  // namespace cowvet::engine
