@@ -37,12 +37,15 @@ struct EncryptOptions {
 [[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_aes(std::string_view secret);
 // LUKS: `header` are the bytes that the encryption extension names. Error usage: no key slot opens with the secret, or a
 // cipher that is not supported (named).
-[[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_luks(base::ConstBytes header, std::string_view secret);
+[[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_luks(base::ConstBytes header,
+                                                                    std::string_view secret);
 // A new LUKS header with one key slot, and the cipher that it opens.
 struct NewLuks {
   std::vector<std::byte> header;  // header, key material of eight slots, up to the payload
   std::shared_ptr<const Cipher> cipher;
 };
+// Bytes that its header takes, payload excluded. Error usage: options that contradict each other or are not supported.
+[[nodiscard]] base::Result<std::uint64_t> luks_header_size(const EncryptOptions& options);
 [[nodiscard]] base::Result<NewLuks> make_luks(const EncryptOptions& options);
 
 }  // namespace cowvet::engine

@@ -9,16 +9,17 @@
 #include "base/result.hpp"
 #include "engine/cipher.hpp"
 #include "engine/qcow2_disk.hpp"
+#include "format/geometry.hpp"
 #include "format/header.hpp"
 #include "storage/device.hpp"
 
 namespace cowvet::engine {
 
 struct CreateOptions {
-  std::uint64_t size = 0;                // bytes; rounded up to whole sectors
-  std::uint32_t version = 3;             // compat: 0.10 is 2, 1.1 is 3
-  std::uint64_t cluster_size = 65536;    // bytes
-  std::uint32_t refcount_bits = 16;      // 1 to 64, a power of two
+  std::uint64_t size = 0;              // bytes; rounded up to whole sectors
+  std::uint32_t version = 3;           // compat: 0.10 is 2, 1.1 is 3
+  std::uint64_t cluster_size = 65536;  // bytes
+  std::uint32_t refcount_bits = 16;    // 1 to 64, a power of two
   bool lazy_refcounts = false;
   bool extended_l2 = false;
   format::Compression compression = format::Compression::deflate;
@@ -30,13 +31,16 @@ struct CreateOptions {
   std::optional<EncryptOptions> encrypt = {};  // engine/cipher.hpp
 };
 
-// Writes a new image over `device`, whose old content is given up. `data_file` is the external data file's device, when
-// the options name one.
+// What an image with these options looks like. Error usage: options that contradict each other or the format's limits.
+[[nodiscard]] base::Result<format::Geometry> check_options(const CreateOptions& options);
+
+// Writes a new image over `device`, whose old content is given up, and over `data_file`, the external data file's device,
+// when the options name one. The first sector comes last: until the image is whole it does not look like one.
 [[nodiscard]] base::Result<void> create_qcow2(storage::Device& device, storage::Device* data_file,
                                               const CreateOptions& options, base::Progress& progress);
 
-// Bytes that an image with these options takes on disk: with nothing but metadata for `allocated` bytes of data, and when
-// every cluster is written; the figures of `qemu-img measure`.
+// Bytes that an image with these options takes: when `allocated` bytes of data are copied into it (whole clusters), and
+// when every cluster is written; the figures of `qemu-img measure`.
 struct Measure {
   std::uint64_t required = 0, fully_allocated = 0;
 };
