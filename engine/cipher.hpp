@@ -28,7 +28,7 @@ class Cipher {
 // The options of `-o encrypt.*`; names and defaults are QEMU's.
 struct EncryptOptions {
   format::CryptMethod method = format::CryptMethod::luks;
-  std::string secret;  // the password; AES uses its first 16 bytes
+  std::string secret = {};  // the password; AES uses its first 16 bytes
   std::string cipher = "aes-256", mode = "xts", ivgen = "plain64", ivgen_hash = "", hash = "sha256";
   std::uint64_t iter_time_ms = 2000;
 };

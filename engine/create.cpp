@@ -61,7 +61,9 @@ class Creation {
 };
 
 base::Result<void> Creation::run() {
-  progress_.expect((image_.end - image_.data.clusters) * cluster_size());
+  const std::uint64_t l1 = image_.l2.clusters == 0 ? 0 : image_.l1.clusters;  // else it is not written
+  progress_.expect(image_.offset(1 + image_.refcount_table.clusters + image_.refcount_blocks.clusters + l1 +
+                                 image_.luks.clusters + image_.l2.clusters));
   for (const Step step :
        {&Creation::make_cipher, &Creation::give_up_old_content, &Creation::write_refcount_table,
         &Creation::write_refcount_blocks, &Creation::write_l1, &Creation::write_luks, &Creation::write_l2,
@@ -171,8 +173,9 @@ base::Result<void> Creation::write_l1() {
 }
 
 base::Result<void> Creation::write_luks() {
-  return luks_.header.empty() ? base::Result<void>{}
-                              : device_.write(image_.offset(image_.luks.first), luks_.header);
+  if (luks_.header.empty()) return {};
+  progress_.advance(image_.offset(image_.luks.clusters));
+  return device_.write(image_.offset(image_.luks.first), luks_.header);
 }
 
 // Word `index` of all L2 tables together. Preallocated clusters read as zeros: because the file does, or, where ciphertext

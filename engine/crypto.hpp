@@ -48,6 +48,8 @@ struct SectorMode {
 class SectorCipher {
  public:
   [[nodiscard]] static base::Result<SectorCipher> make(const SectorMode& mode, base::ConstBytes key);
+  // Whether make() would succeed with a key of so many bytes; the error says what is not supported.
+  [[nodiscard]] static base::Result<void> supported(const SectorMode& mode, std::size_t key_bytes);
   SectorCipher(SectorCipher&&) noexcept;
   ~SectorCipher();
   enum class Direction : std::uint8_t { decrypt, encrypt };

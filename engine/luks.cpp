@@ -46,8 +46,7 @@ base::Result<ParsedLuks> parse_luks(base::ConstBytes header) {
   if (h.key_bytes == 0 || h.key_bytes > most_key_bytes)
     return unusable(fmt::format("names a master key of {} bytes", h.key_bytes));
   if (auto known = hash_size(luks.hash); !known) return std::unexpected(known.error());
-  // A key of zeros tells whether the mode is one that can be had.
-  if (auto known = SectorCipher::make(luks.mode(), Secret(h.key_bytes).bytes()); !known)
+  if (auto known = SectorCipher::supported(luks.mode(), h.key_bytes); !known)
     return std::unexpected(known.error());
   return luks;
 }

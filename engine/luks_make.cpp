@@ -49,7 +49,7 @@ base::Result<Plan> plan(const EncryptOptions& options) {
   plan.slot_sectors =
       *base::round_up(base::divide_up(plan.key_bytes * format::luks_stripes, sector), slot_unit);
   if (auto known = hash_size(options.hash); !known) return std::unexpected(known.error());
-  if (auto known = SectorCipher::make(plan.text.mode(), Secret(plan.key_bytes).bytes()); !known)
+  if (auto known = SectorCipher::supported(plan.text.mode(), plan.key_bytes); !known)
     return std::unexpected(known.error());
   return plan;
 }

@@ -136,6 +136,14 @@ base::Result<SectorCipher> SectorCipher::make(const SectorMode& mode, base::Cons
   return SectorCipher(std::move(keys));
 }
 
+base::Result<void> SectorCipher::supported(const SectorMode& mode, std::size_t key_bytes) {
+  Secret key(key_bytes);
+  for (std::size_t i = 0; i < key_bytes; ++i)
+    key.bytes()[i] = static_cast<std::byte>(i);  // xts refuses equal halves
+  if (auto cipher = make(mode, key.bytes()); !cipher) return std::unexpected(cipher.error());
+  return {};
+}
+
 base::Result<void> SectorCipher::run(Direction direction, std::uint64_t sector,
                                      base::MutableBytes bytes) const {
   const auto context = copy(direction == Direction::encrypt ? keys_->encrypt : keys_->decrypt);
