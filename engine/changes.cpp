@@ -1,5 +1,7 @@
 #include "engine/changes.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace cowvet::engine {
@@ -44,21 +46,31 @@ base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
     if (!table || entry.copied()) return table;
     old = std::move(*table);
   }
+  auto table = new_l2(old);
+  if (!table) return table;
+  if (old != nullptr) release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
+  set_l1(l1_index, (*table)->at().raw() | format::copied_flag);
+  return table;
+}
+
+// Written at once, as it begins.
+base::Result<TablePointer> Changes::new_l2(const TablePointer& copied) {
+  const auto& g = image_.geometry();
   const auto cluster = allocate(1);
   if (!cluster) return std::unexpected(cluster.error());
   const base::HostOffset at{cluster->first << g.cluster_bits()};
-  auto table = image_.tables.create(TableKind::l2, at, old.get());
-  if (old != nullptr) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(g.cluster_size()));
+  if (copied != nullptr) {
+    std::ranges::copy(copied->bytes(), bytes.begin());
     // Whoever shares the table shares what it names.
     if (!image_.rules.data_file)
-      for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
-        if (auto slot = image_.rules.load(*table, i); slot.entry.copied()) {
-          slot.entry.word &= ~format::copied_flag;
-          set_slot(table, i, slot);
-        }
-    release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
+      for (std::size_t i = 0; i < bytes.size(); i += static_cast<std::size_t>(g.l2_entry_size()))
+        bytes[i] &= static_cast<std::byte>(format::l2_word["copied"].mask() >> 56) ^ std::byte{0xff};
   }
-  set_l1(l1_index, at.raw() | format::copied_flag);
+  image_.tables.forget(at);
+  auto written = image_.file.write(at.raw(), bytes);
+  auto table = written ? image_.tables.get(TableKind::l2, at) : std::unexpected(written.error());
+  if (!table) (void)refcounts_.lower(*cluster);  // at worst it is leaked
   return table;
 }
 
@@ -113,23 +125,24 @@ base::Result<void> Changes::commit(bool counts_too) {
   if (auto fine = image_.file.usable(); !fine) return fine;
   auto& tables = image_.tables;
   const bool lazy = image_.fields().lazy_refcounts() && !counts_too;
-  if (auto written = tables.write_l2(true); !written) return written;
   Clusters replaced;
   if (lazy) {
-    if (tables.blocks_changed() || refcounts_.unpublished())
+    if (tables.changed(TableKind::refcount_block) || refcounts_.unpublished())
       if (auto stored = set_dirty(true); !stored) return stored;
   } else {
-    if (auto written = tables.write_blocks(); !written) return written;
+    if (auto written = tables.write(TableKind::refcount_block); !written) return written;
     const auto published = refcounts_.publish();
     if (!published) return std::unexpected(published.error());
     replaced = *published;
   }
   if (auto flushed = flush(); !flushed) return flushed;
-  tables.settle_fresh();
 
   release(replaced);
-  if (auto written = tables.write_l2(false); !written) return written;
-  if (auto written = write_l1(); !written) return written;
+  if (!changed_l1_.empty()) {
+    if (auto written = write_l1(); !written) return written;
+    if (auto flushed = flush(); !flushed) return flushed;
+  }
+  if (auto written = tables.write(TableKind::l2); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   return lower_released();
 }
@@ -169,7 +182,7 @@ base::Result<void> Changes::relieve() {
 base::Result<void> Changes::finish() {
   do {
     if (auto done = commit(true); !done) return done;
-  } while (image_.tables.blocks_changed() || !released_.empty());
+  } while (image_.tables.changed(TableKind::refcount_block) || !released_.empty());
   if (!image_.fields().dirty()) return {};
   if (auto stored = set_dirty(false); !stored) return stored;
   return flush();

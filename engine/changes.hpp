@@ -2,14 +2,16 @@
 // worst leaked clusters, and what commit() returned for is there. All of the engine's changes pass through here.
 //
 // The order, and why it is enough:
-//  1. Refcount blocks, in which counts only rise, and L2 tables that nothing names yet. New blocks are flushed before the
-//     refcount table names them. (Guest data was written before, when the guest wrote it.)
+//  1. Refcount blocks, in which counts only rise. New blocks are flushed before the refcount table names them. Guest data,
+//     and new L2 tables as they begin, were written when they were made.
 //  2. A flush. Now all that is referred to below is durable, and counted.
-//  3. The other L2 tables, and L1 entries.
-//  4. A flush. Now nothing durable uses what was given up before 3.
-//  5. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
+//  3. L1 entries. A new L2 table begins empty, or as a copy of the one in its place: naming it changes nothing for the
+//     guest. A flush follows, so that no table gets content before it has an owner.
+//  4. L2 tables.
+//  5. A flush. Now nothing durable uses what was given up before.
+//  6. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
 //     lowered counts reach the file with a later step 1.
-// A commit with nothing for step 3 takes one flush, one without any change none.
+// Without new L2 tables a commit takes two flushes, without changed metadata one, without any change none.
 #pragma once
 #include <cstdint>
 #include <set>
@@ -55,6 +57,7 @@ class Changes {
   [[nodiscard]] base::Result<void> settle() { return finish(); }
 
  private:
+  [[nodiscard]] base::Result<TablePointer> new_l2(const TablePointer& copied);
   [[nodiscard]] base::Result<void> flush();
   [[nodiscard]] base::Result<void> write_l1();
   [[nodiscard]] base::Result<void> set_dirty(bool on);

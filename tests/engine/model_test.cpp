@@ -108,12 +108,12 @@ void Model::step() {
     story_ += "flush\n";
     must(disk_->flush());
     if (!disk_->header().dirty()) {
-      EXPECT_EQ(findings(device_, true), "") << story_;
+      EXPECT_EQ(findings(device_, Leaks::allowed), "") << story_;
     }
   } else if (number(3) == 0) {
     story_ += "close\n";
     must(disk_->close());
-    EXPECT_EQ(findings(device_, false, true), "") << story_;
+    EXPECT_EQ(findings(device_, Leaks::none, true), "") << story_;
     reopen();
   }
 }
@@ -134,7 +134,7 @@ TEST_P(Model, agrees_with_a_flat_array) {
     }
     if (HasFailure()) return;
     must(disk_->close());
-    EXPECT_EQ(findings(device_, false, true), "") << story_;
+    EXPECT_EQ(findings(device_, Leaks::none, true), "") << story_;
     reopen();
     expect_equal("reopened");
     if (HasFailure()) return;
