@@ -86,6 +86,12 @@ void Changes::set_l1(std::uint64_t index, std::uint64_t word) {
   changed_l1_.insert(index);
 }
 
+void Changes::drop_l2(std::uint64_t l1_index) {
+  const format::L1Entry entry{image_.l1[static_cast<std::size_t>(l1_index)]};
+  set_l1(l1_index, 0);
+  release(Clusters{entry.offset().raw() >> image_.geometry().cluster_bits(), 1});
+}
+
 void Changes::release(Clusters clusters) {
   if (clusters.count == 0) return;
   if (!released_.empty() && released_.back().end() == clusters.first)
@@ -103,6 +109,42 @@ Clusters Changes::owned_by(const Slot& slot) const {
   }
   if (image_.rules.data_file || slot.entry.offset().raw() == 0) return {};
   return {slot.entry.offset().raw() >> g.cluster_bits(), 1};
+}
+
+base::Result<Clusters> Changes::place(base::ConstBytes bytes) {
+  if (bytes.empty()) return Clusters{};
+  const auto& g = image_.geometry();
+  auto run = allocate_all(g.clusters(bytes.size()));
+  if (!run) return run;
+  auto done = image_.file.write(run->first << g.cluster_bits(), bytes);
+  if (done) done = image_.file.reach(run->end() << g.cluster_bits());
+  if (!done) {
+    (void)refcounts_.lower(*run);  // at worst they are leaked
+    return std::unexpected(done.error());
+  }
+  return run;
+}
+
+Clusters Changes::clusters_of(base::HostOffset at, std::uint64_t length) const {
+  return {at.raw() >> image_.geometry().cluster_bits(), image_.geometry().clusters(length)};
+}
+
+base::Result<void> Changes::switch_l1(std::vector<std::uint64_t>& l1, Clusters table, std::uint64_t size) {
+  auto fields = image_.fields();
+  fields.v2.size = size;
+  fields.v2.l1_size = static_cast<std::uint32_t>(l1.size());
+  fields.v2.l1_table_offset = base::HostOffset{table.first << image_.geometry().cluster_bits()};
+  if (auto stored = image_.header.store(fields); !stored) return stored;
+  if (auto flushed = flush(); !flushed) return flushed;
+  std::swap(image_.l1, l1);
+  return {};
+}
+
+std::vector<std::byte> encode_l1(const std::vector<std::uint64_t>& l1) {
+  std::vector<std::byte> bytes(l1.size() * 8);
+  for (std::size_t i = 0; i < l1.size(); ++i)
+    base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).subspan(i * 8).first<8>(), l1[i]);
+  return bytes;
 }
 
 base::Result<void> Changes::flush() {

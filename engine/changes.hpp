@@ -40,12 +40,21 @@ class Changes {
   [[nodiscard]] base::Result<TablePointer> l2(std::uint64_t l1_index);
   void set_slot(const TablePointer& table, std::uint64_t index, const Slot& slot);
   void set_l1(std::uint64_t index, std::uint64_t word);
+  // The L1 entry leads nowhere any more; what the table names is the caller's.
+  void drop_l2(std::uint64_t l1_index);
 
   // One owner less, as soon as nothing durable uses the clusters: after the next commit.
   void release(Clusters clusters);
   // What an L2 entry owns.
   [[nodiscard]] Clusters owned_by(const Slot& slot) const;
   void release(const Slot& slot) { release(owned_by(slot)); }
+
+  // Writes bytes to new clusters, counted but not durable; no clusters for no bytes.
+  [[nodiscard]] base::Result<Clusters> place(base::ConstBytes bytes);
+  [[nodiscard]] Clusters clusters_of(base::HostOffset at, std::uint64_t length) const;
+  // Makes `l1`, which lies durably in `table`, the active L1 table of a disk of `size` bytes: one write of the header, and
+  // durable. `l1` becomes the table before, whose clusters are still counted.
+  [[nodiscard]] base::Result<void> switch_l1(std::vector<std::uint64_t>& l1, Clusters table, std::uint64_t size);
 
   // Makes everything durable. With lazy refcounts the counts may wait, unless `counts_too`.
   [[nodiscard]] base::Result<void> commit(bool counts_too = false);
@@ -69,5 +78,8 @@ class Changes {
   std::vector<Clusters> released_;
   bool begun_ = false;
 };
+
+// L1 entries as they lie in the file.
+[[nodiscard]] std::vector<std::byte> encode_l1(const std::vector<std::uint64_t>& l1);
 
 }  // namespace cowvet::engine
