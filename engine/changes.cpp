@@ -195,7 +195,31 @@ base::Result<void> Changes::lower_released() {
     released_.pop_back();
     if (auto done = refcounts_.lower(run); !done) return done;
   }
+  give_back_space();
   return {};
+}
+
+// Of what became free and is so still; small runs are not worth a system call, and used again soon.
+void Changes::give_back_space() {
+  constexpr std::uint64_t least = 64 << 10;
+  auto freed = refcounts_.take_freed();
+  std::ranges::sort(freed, {}, &Clusters::first);
+  const auto bits = image_.geometry().cluster_bits();
+  Clusters run;
+  const auto discard = [&] {
+    if (run.count << bits >= least) image_.file.discard(run.first << bits, run.count << bits);
+  };
+  for (const auto& part : freed)
+    for (std::uint64_t c = part.first; c < part.end(); ++c) {
+      const auto count = refcounts_.get(c);
+      if (!count || *count != 0) continue;
+      if (run.end() != c) {
+        discard();
+        run = {c, 0};
+      }
+      ++run.count;
+    }
+  discard();
 }
 
 base::Result<void> Changes::write_l1() {

@@ -71,6 +71,7 @@ class Changes {
   [[nodiscard]] base::Result<void> write_l1();
   [[nodiscard]] base::Result<void> set_dirty(bool on);
   [[nodiscard]] base::Result<void> lower_released();
+  void give_back_space();
 
   Image& image_;
   Refcounts refcounts_;

@@ -162,7 +162,7 @@ base::Result<void> ClusterWriter::unmap(std::uint64_t from, std::uint64_t end) {
   return {};
 }
 
-base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t end, bool zeros) {
+base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t end, Preallocation mode) {
   const auto& g = rules_.geometry;
   const std::uint64_t cs = g.cluster_size();
   const bool encrypted = image_.reading.crypt != format::CryptMethod::none;
@@ -184,11 +184,12 @@ base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t 
     const auto run = rules_.data_file ? Clusters{places.front().guest / cs, count} : changes_.allocate_all(count, true);
     if (!run) return std::unexpected(run.error());
     // Behind the end there are zeros; ciphertext of zeros there is not.
-    const bool written = zeros || image_.file.device().is_block_device() || rules_.data_file || (encrypted && !rules_.zero_flag);
+    const bool written = mode == Preallocation::full || image_.file.device().is_block_device() || rules_.data_file || (encrypted && !rules_.zero_flag);
     const std::vector<std::byte> cluster(written ? static_cast<std::size_t>(cs) : 0);
     base::Result<void> done;
     for (std::uint64_t i = 0; i < count && written && done; ++i)
       done = store(places[static_cast<std::size_t>(i)].guest, (run->first + i) * cs, cluster, {end, 0});
+    if (done && !written && mode == Preallocation::falloc) done = image_.file.preallocate(run->first * cs, count * cs);
     if (done) done = cover(run->end() * cs);
     if (!done) {
       give_back(*run);

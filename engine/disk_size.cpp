@@ -44,7 +44,7 @@ base::Result<void> DiskSize::grow(std::uint64_t size, Preallocation preallocatio
   if (const std::uint64_t end = std::min(size, std::max(cluster_end, shown)); end > old)
     if (auto done = writer_.zero(old, end - old, Unmap::yes, area); !done) return done;
   if (preallocation != Preallocation::off)
-    if (auto done = writer_.preallocate(old, size, preallocation != Preallocation::metadata); !done) return done;
+    if (auto done = writer_.preallocate(old, size, preallocation); !done) return done;
   if (auto done = changes_.commit(true); !done) return done;
   return store_size(size);
 }

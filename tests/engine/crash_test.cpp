@@ -28,6 +28,10 @@ Bytes replay(const Bytes& start, std::span<const Event> events, const std::funct
     const auto& e = events[i];
     if (i > durable && !kept(i)) continue;
     if (e.kind == Event::Kind::resize) bytes.resize(e.position);
+    if (e.kind == Event::Kind::discard || e.kind == Event::Kind::zero) {
+      const auto end = std::min<std::uint64_t>(bytes.size(), e.position + e.length);
+      for (auto k = e.position; k < end; ++k) bytes[k] = std::byte{0};
+    }
     if (e.kind != Event::Kind::write) continue;
     if (bytes.size() < e.position + e.bytes.size()) bytes.resize(e.position + e.bytes.size());
     std::ranges::copy(e.bytes, bytes.begin() + static_cast<std::ptrdiff_t>(e.position));
