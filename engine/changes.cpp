@@ -1,5 +1,7 @@
 #include "engine/changes.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace cowvet::engine {
@@ -44,21 +46,31 @@ base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
     if (!table || entry.copied()) return table;
     old = std::move(*table);
   }
+  auto table = new_l2(old);
+  if (!table) return table;
+  if (old != nullptr) release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
+  set_l1(l1_index, (*table)->at().raw() | format::copied_flag);
+  return table;
+}
+
+// Written at once, as it begins.
+base::Result<TablePointer> Changes::new_l2(const TablePointer& copied) {
+  const auto& g = image_.geometry();
   const auto cluster = allocate(1);
   if (!cluster) return std::unexpected(cluster.error());
   const base::HostOffset at{cluster->first << g.cluster_bits()};
-  auto table = image_.tables.create(TableKind::l2, at, old.get());
-  if (old != nullptr) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(g.cluster_size()));
+  if (copied != nullptr) {
+    std::ranges::copy(copied->bytes(), bytes.begin());
     // Whoever shares the table shares what it names.
     if (!image_.rules.data_file)
-      for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
-        if (auto slot = image_.rules.load(*table, i); slot.entry.copied()) {
-          slot.entry.word &= ~format::copied_flag;
-          set_slot(table, i, slot);
-        }
-    release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
+      for (std::size_t i = 0; i < bytes.size(); i += static_cast<std::size_t>(g.l2_entry_size()))
+        bytes[i] &= static_cast<std::byte>(format::l2_word["copied"].mask() >> 56) ^ std::byte{0xff};
   }
-  set_l1(l1_index, at.raw() | format::copied_flag);
+  image_.tables.forget(at);
+  auto written = image_.file.write(at.raw(), bytes);
+  auto table = written ? image_.tables.get(TableKind::l2, at) : std::unexpected(written.error());
+  if (!table) (void)refcounts_.lower(*cluster);  // at worst it is leaked
   return table;
 }
 
@@ -72,6 +84,12 @@ void Changes::set_slot(const TablePointer& table, std::uint64_t index, const Slo
 void Changes::set_l1(std::uint64_t index, std::uint64_t word) {
   image_.l1[static_cast<std::size_t>(index)] = word;
   changed_l1_.insert(index);
+}
+
+void Changes::drop_l2(std::uint64_t l1_index) {
+  const format::L1Entry entry{image_.l1[static_cast<std::size_t>(l1_index)]};
+  set_l1(l1_index, 0);
+  release(Clusters{entry.offset().raw() >> image_.geometry().cluster_bits(), 1});
 }
 
 void Changes::release(Clusters clusters) {
@@ -91,6 +109,42 @@ Clusters Changes::owned_by(const Slot& slot) const {
   }
   if (image_.rules.data_file || slot.entry.offset().raw() == 0) return {};
   return {slot.entry.offset().raw() >> g.cluster_bits(), 1};
+}
+
+base::Result<Clusters> Changes::place(base::ConstBytes bytes) {
+  if (bytes.empty()) return Clusters{};
+  const auto& g = image_.geometry();
+  auto run = allocate_all(g.clusters(bytes.size()));
+  if (!run) return run;
+  auto done = image_.file.write(run->first << g.cluster_bits(), bytes);
+  if (done) done = image_.file.reach(run->end() << g.cluster_bits());
+  if (!done) {
+    (void)refcounts_.lower(*run);  // at worst they are leaked
+    return std::unexpected(done.error());
+  }
+  return run;
+}
+
+Clusters Changes::clusters_of(base::HostOffset at, std::uint64_t length) const {
+  return {at.raw() >> image_.geometry().cluster_bits(), image_.geometry().clusters(length)};
+}
+
+base::Result<void> Changes::switch_l1(std::vector<std::uint64_t>& l1, Clusters table, std::uint64_t size) {
+  auto fields = image_.fields();
+  fields.v2.size = size;
+  fields.v2.l1_size = static_cast<std::uint32_t>(l1.size());
+  fields.v2.l1_table_offset = base::HostOffset{table.first << image_.geometry().cluster_bits()};
+  if (auto stored = image_.header.store(fields); !stored) return stored;
+  if (auto flushed = flush(); !flushed) return flushed;
+  std::swap(image_.l1, l1);
+  return {};
+}
+
+std::vector<std::byte> encode_l1(const std::vector<std::uint64_t>& l1) {
+  std::vector<std::byte> bytes(l1.size() * 8);
+  for (std::size_t i = 0; i < l1.size(); ++i)
+    base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).subspan(i * 8).first<8>(), l1[i]);
+  return bytes;
 }
 
 base::Result<void> Changes::flush() {
@@ -113,23 +167,24 @@ base::Result<void> Changes::commit(bool counts_too) {
   if (auto fine = image_.file.usable(); !fine) return fine;
   auto& tables = image_.tables;
   const bool lazy = image_.fields().lazy_refcounts() && !counts_too;
-  if (auto written = tables.write_l2(true); !written) return written;
   Clusters replaced;
   if (lazy) {
-    if (tables.blocks_changed() || refcounts_.unpublished())
+    if (tables.changed(TableKind::refcount_block) || refcounts_.unpublished())
       if (auto stored = set_dirty(true); !stored) return stored;
   } else {
-    if (auto written = tables.write_blocks(); !written) return written;
+    if (auto written = tables.write(TableKind::refcount_block); !written) return written;
     const auto published = refcounts_.publish();
     if (!published) return std::unexpected(published.error());
     replaced = *published;
   }
   if (auto flushed = flush(); !flushed) return flushed;
-  tables.settle_fresh();
 
   release(replaced);
-  if (auto written = tables.write_l2(false); !written) return written;
-  if (auto written = write_l1(); !written) return written;
+  if (!changed_l1_.empty()) {
+    if (auto written = write_l1(); !written) return written;
+    if (auto flushed = flush(); !flushed) return flushed;
+  }
+  if (auto written = tables.write(TableKind::l2); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   return lower_released();
 }
@@ -140,7 +195,31 @@ base::Result<void> Changes::lower_released() {
     released_.pop_back();
     if (auto done = refcounts_.lower(run); !done) return done;
   }
+  give_back_space();
   return {};
+}
+
+// Of what became free and is so still; small runs are not worth a system call, and used again soon.
+void Changes::give_back_space() {
+  constexpr std::uint64_t least = 64 << 10;
+  auto freed = refcounts_.take_freed();
+  std::ranges::sort(freed, {}, &Clusters::first);
+  const auto bits = image_.geometry().cluster_bits();
+  Clusters run;
+  const auto discard = [&] {
+    if (run.count << bits >= least) image_.file.discard(run.first << bits, run.count << bits);
+  };
+  for (const auto& part : freed)
+    for (std::uint64_t c = part.first; c < part.end(); ++c) {
+      const auto count = refcounts_.get(c);
+      if (!count || *count != 0) continue;
+      if (run.end() != c) {
+        discard();
+        run = {c, 0};
+      }
+      ++run.count;
+    }
+  discard();
 }
 
 base::Result<void> Changes::write_l1() {
@@ -169,7 +248,7 @@ base::Result<void> Changes::relieve() {
 base::Result<void> Changes::finish() {
   do {
     if (auto done = commit(true); !done) return done;
-  } while (image_.tables.blocks_changed() || !released_.empty());
+  } while (image_.tables.changed(TableKind::refcount_block) || !released_.empty());
   if (!image_.fields().dirty()) return {};
   if (auto stored = set_dirty(false); !stored) return stored;
   return flush();

@@ -2,14 +2,16 @@
 // worst leaked clusters, and what commit() returned for is there. All of the engine's changes pass through here.
 //
 // The order, and why it is enough:
-//  1. Refcount blocks, in which counts only rise, and L2 tables that nothing names yet. New blocks are flushed before the
-//     refcount table names them. (Guest data was written before, when the guest wrote it.)
+//  1. Refcount blocks, in which counts only rise. New blocks are flushed before the refcount table names them. Guest data,
+//     and new L2 tables as they begin, were written when they were made.
 //  2. A flush. Now all that is referred to below is durable, and counted.
-//  3. The other L2 tables, and L1 entries.
-//  4. A flush. Now nothing durable uses what was given up before 3.
-//  5. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
+//  3. L1 entries. A new L2 table begins empty, or as a copy of the one in its place: naming it changes nothing for the
+//     guest. A flush follows, so that no table gets content before it has an owner.
+//  4. L2 tables.
+//  5. A flush. Now nothing durable uses what was given up before.
+//  6. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
 //     lowered counts reach the file with a later step 1.
-// A commit with nothing for step 3 takes one flush, one without any change none.
+// Without new L2 tables a commit takes two flushes, without changed metadata one, without any change none.
 #pragma once
 #include <cstdint>
 #include <set>
@@ -38,12 +40,21 @@ class Changes {
   [[nodiscard]] base::Result<TablePointer> l2(std::uint64_t l1_index);
   void set_slot(const TablePointer& table, std::uint64_t index, const Slot& slot);
   void set_l1(std::uint64_t index, std::uint64_t word);
+  // The L1 entry leads nowhere any more; what the table names is the caller's.
+  void drop_l2(std::uint64_t l1_index);
 
   // One owner less, as soon as nothing durable uses the clusters: after the next commit.
   void release(Clusters clusters);
   // What an L2 entry owns.
   [[nodiscard]] Clusters owned_by(const Slot& slot) const;
   void release(const Slot& slot) { release(owned_by(slot)); }
+
+  // Writes bytes to new clusters, counted but not durable; no clusters for no bytes.
+  [[nodiscard]] base::Result<Clusters> place(base::ConstBytes bytes);
+  [[nodiscard]] Clusters clusters_of(base::HostOffset at, std::uint64_t length) const;
+  // Makes `l1`, which lies durably in `table`, the active L1 table of a disk of `size` bytes: one write of the header, and
+  // durable. `l1` becomes the table before, whose clusters are still counted.
+  [[nodiscard]] base::Result<void> switch_l1(std::vector<std::uint64_t>& l1, Clusters table, std::uint64_t size);
 
   // Makes everything durable. With lazy refcounts the counts may wait, unless `counts_too`.
   [[nodiscard]] base::Result<void> commit(bool counts_too = false);
@@ -55,10 +66,12 @@ class Changes {
   [[nodiscard]] base::Result<void> settle() { return finish(); }
 
  private:
+  [[nodiscard]] base::Result<TablePointer> new_l2(const TablePointer& copied);
   [[nodiscard]] base::Result<void> flush();
   [[nodiscard]] base::Result<void> write_l1();
   [[nodiscard]] base::Result<void> set_dirty(bool on);
   [[nodiscard]] base::Result<void> lower_released();
+  void give_back_space();
 
   Image& image_;
   Refcounts refcounts_;
@@ -66,5 +79,8 @@ class Changes {
   std::vector<Clusters> released_;
   bool begun_ = false;
 };
+
+// L1 entries as they lie in the file.
+[[nodiscard]] std::vector<std::byte> encode_l1(const std::vector<std::uint64_t>& l1);
 
 }  // namespace cowvet::engine

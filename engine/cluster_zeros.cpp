@@ -126,11 +126,11 @@ base::Result<void> ClusterWriter::discard(std::uint64_t at, std::uint64_t length
 
 base::Result<void> ClusterWriter::unmap(std::uint64_t from, std::uint64_t end) {
   const auto& g = rules_.geometry;
-  std::uint64_t at = round_up(from, g.cluster_size());
-  while (at < end) {
+  std::vector<std::uint64_t> emptied;  // L1 entries of tables that become superfluous
+  for (std::uint64_t at = round_up(from, g.cluster_size()); at < end;) {
     if (auto done = changes_.relieve(); !done) return done;
     const std::uint64_t index = at / g.span();
-    if (index >= image_.l1.size()) return {};
+    if (index >= image_.l1.size()) break;
     const std::uint64_t stop = std::min(end, (index + 1) * g.span());
     const format::L1Entry entry{image_.l1[static_cast<std::size_t>(index)]};
     if (entry.offset().raw() == 0) {
@@ -138,7 +138,9 @@ base::Result<void> ClusterWriter::unmap(std::uint64_t from, std::uint64_t end) {
       continue;
     }
     const bool whole = at % g.span() == 0 && stop % g.span() == 0;
-    const auto table = whole ? image_.tables.get(TableKind::l2, entry.offset()) : changes_.l2(index);
+    // A shared table is let go of as it is; one of our own is emptied first, so that it is no orphan with content.
+    const bool lets_go = whole && !entry.copied();
+    const auto table = lets_go ? image_.tables.get(TableKind::l2, entry.offset()) : changes_.l2(index);
     if (!table) return std::unexpected(table.error());
     // All are looked at before one is given up: a table is unlinked whole or not at all.
     std::vector<Place> places;
@@ -149,21 +151,22 @@ base::Result<void> ClusterWriter::unmap(std::uint64_t from, std::uint64_t end) {
     }
     for (const auto& p : places) {
       changes_.release(p.slot);
-      if (!whole) changes_.set_slot(*table, p.index, {});
+      if (!lets_go) changes_.set_slot(*table, p.index, {});
     }
-    if (whole) {
-      changes_.release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
-      changes_.set_l1(index, 0);
-    }
+    if (lets_go) changes_.drop_l2(index);
+    if (whole && !lets_go) emptied.push_back(index);
   }
+  if (emptied.empty()) return {};
+  if (auto done = changes_.commit(); !done) return done;
+  for (const auto index : emptied) changes_.drop_l2(index);
   return {};
 }
 
-base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t end, bool zeros) {
+base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t end, Preallocation mode) {
   const auto& g = rules_.geometry;
   const std::uint64_t cs = g.cluster_size();
   const bool encrypted = image_.reading.crypt != format::CryptMethod::none;
-  for (std::uint64_t at = round_down(from, cs); at < end;) {
+  for (std::uint64_t at = round_up(from, cs); at < end;) {
     if (auto done = changes_.relieve(); !done) return done;
     const auto table = changes_.l2(at / g.span());
     if (!table) return std::unexpected(table.error());
@@ -181,11 +184,12 @@ base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t 
     const auto run = rules_.data_file ? Clusters{places.front().guest / cs, count} : changes_.allocate_all(count, true);
     if (!run) return std::unexpected(run.error());
     // Behind the end there are zeros; ciphertext of zeros there is not.
-    const bool written = zeros || image_.file.device().is_block_device() || rules_.data_file || (encrypted && !rules_.zero_flag);
+    const bool written = mode == Preallocation::full || image_.file.device().is_block_device() || rules_.data_file || (encrypted && !rules_.zero_flag);
     const std::vector<std::byte> cluster(written ? static_cast<std::size_t>(cs) : 0);
     base::Result<void> done;
     for (std::uint64_t i = 0; i < count && written && done; ++i)
       done = store(places[static_cast<std::size_t>(i)].guest, (run->first + i) * cs, cluster, {end, 0});
+    if (done && !written && mode == Preallocation::falloc) done = image_.file.preallocate(run->first * cs, count * cs);
     if (done) done = cover(run->end() * cs);
     if (!done) {
       give_back(*run);

@@ -1,7 +1,8 @@
 // The first cluster: header, extensions, backing file name. Promises: what is opened was read without guessing; every
-// change reaches the file as one write of the first sector, so that a crash leaves the old header or the new one; unknown
+// change reaches the file with one write of the first sector, so that a crash leaves the old header or the new one; unknown
 // fields and extensions are kept.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,6 +39,10 @@ class HeaderArea {
 
   // Stores the fields of a changed header; not durable before a flush. A failure ends all changes.
   [[nodiscard]] base::Result<void> store(const format::Header& changed);
+  // The same with extensions and backing name, which may move; durable when it returns. Error limit: they don't fit into
+  // the first cluster, or can't be exchanged without a moment of danger; nothing was changed then.
+  [[nodiscard]] base::Result<void> store(const format::Header& changed, std::vector<OwnExtension> extensions,
+                                         const std::optional<std::string>& backing_name);
   [[nodiscard]] std::vector<OwnExtension> extensions() const { return extensions_; }
   // Where an extension's data lies in the file; nothing when there is no such extension.
   [[nodiscard]] std::optional<std::uint64_t> place_of(format::ExtensionType type) const;
@@ -47,6 +52,21 @@ class HeaderArea {
  private:
   HeaderArea(Medium& medium, format::Header header, format::Geometry geometry)
       : medium_(&medium), header_(header), geometry_(geometry) {}
+  struct Part {  // of the first cluster
+    std::size_t begin, end;
+  };
+  struct Composed {
+    std::vector<std::byte> bytes;
+    format::Header header;
+  };
+  // The first cluster as it shall be. With `first_sector_only`, all but the name stays as it is behind the first sector.
+  [[nodiscard]] std::optional<Composed> compose(format::Header header, const std::vector<OwnExtension>& extensions,
+                                                const std::optional<std::string>& backing_name,
+                                                bool first_sector_only) const;
+  [[nodiscard]] std::array<Part, 2> live_tail() const;
+  // Whether writing these bytes would change what the header in the file refers to, outside the first sector.
+  [[nodiscard]] bool disturbs(const std::vector<std::byte>& bytes) const;
+  [[nodiscard]] base::Result<void> write(Composed composed, const std::optional<std::string>& backing_name);
   [[nodiscard]] base::Result<void> read_extensions(std::uint64_t begin, std::uint64_t end);
 
   Medium* medium_;

@@ -48,6 +48,16 @@ base::Result<void> Medium::resize(std::uint64_t size) {
   return device_.resize(size);
 }
 
+base::Result<void> Medium::preallocate(std::uint64_t offset, std::uint64_t length) {
+  if (auto fine = usable(); !fine) return fine;
+  unflushed_ = true;
+  return device_.preallocate(offset, length);
+}
+
+void Medium::discard(std::uint64_t offset, std::uint64_t length) {
+  if (usable()) (void)device_.discard(offset, length);  // what is not given back costs space, nothing else
+}
+
 base::Result<void> Medium::flush() {
   if (auto fine = usable(); !fine) return fine;
   if (!unflushed_) return {};

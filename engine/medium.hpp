@@ -27,6 +27,9 @@ class Medium {
   // Makes the device reach to `end`, if it is shorter; the new bytes are zeros.
   [[nodiscard]] base::Result<void> reach(std::uint64_t end);
   [[nodiscard]] base::Result<void> resize(std::uint64_t size);
+  [[nodiscard]] base::Result<void> preallocate(std::uint64_t offset, std::uint64_t length);
+  // Gives space back where that is possible; the bytes are nobody's.
+  void discard(std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] base::Result<void> flush();
 
   // Whether changes are still possible.

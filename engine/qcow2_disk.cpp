@@ -5,15 +5,18 @@
 #include "engine/changes.hpp"
 #include "engine/cluster_writer.hpp"
 #include "engine/disk_range.hpp"
+#include "engine/disk_size.hpp"
 #include "engine/image.hpp"
 #include "engine/snapshot_disk.hpp"
+#include "engine/snapshots.hpp"
 #include "format/compress.hpp"
 
 namespace cowvet::engine {
 
 class Qcow2Disk::Impl {
  public:
-  explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes) {}
+  explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes),
+        snapshots(*image, changes, writer), sizes(*image, changes, writer) {}
 
   // What every change begins with.
   [[nodiscard]] base::Result<void> begin() {
@@ -31,6 +34,9 @@ class Qcow2Disk::Impl {
   std::unique_ptr<Image> image;
   Changes changes;
   ClusterWriter writer;
+  Snapshots snapshots;
+  DiskSize sizes;
+  std::uint64_t vm_state = 0;  // bytes of VM state written since the last snapshot
   bool writable = false;
   bool closed = false;
 };
@@ -73,18 +79,68 @@ base::Result<Extent> Qcow2Disk::extent(base::GuestOffset at, std::uint64_t most)
   return image.active.extent(at.raw(), most);
 }
 
+namespace {
+SnapshotInfo info_of(const format::Snapshot& s, std::uint64_t disk_size) {
+  return {.id = s.id,
+          .name = s.name,
+          .vm_state_size = s.vm_state_size(),
+          .date_sec = s.entry.date_sec,
+          .date_nsec = s.entry.date_nsec,
+          .vm_clock_nsec = s.entry.vm_clock_nsec,
+          .icount = s.icount(),
+          .disk_size = s.disk_size_bytes().value_or(disk_size)};
+}
+}  // namespace
+
 std::vector<SnapshotInfo> Qcow2Disk::snapshots() const {
   std::vector<SnapshotInfo> list;
-  for (const auto& s : impl_->image->snapshots)
-    list.push_back({.id = s.id,
-                    .name = s.name,
-                    .vm_state_size = s.vm_state_size(),
-                    .date_sec = s.entry.date_sec,
-                    .date_nsec = s.entry.date_nsec,
-                    .vm_clock_nsec = s.entry.vm_clock_nsec,
-                    .icount = s.icount(),
-                    .disk_size = s.disk_size_bytes().value_or(size())});
+  for (const auto& s : impl_->image->snapshots) list.push_back(info_of(s, size()));
   return list;
+}
+
+base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(std::string_view name, std::uint32_t date_sec, std::uint32_t date_nsec) {
+  if (auto fine = impl_->begin(); !fine) return std::unexpected(fine.error());
+  if (auto done = impl_->snapshots.create(name, date_sec, date_nsec, impl_->vm_state); !done)
+    return std::unexpected(done.error());
+  impl_->vm_state = 0;
+  return info_of(impl_->image->snapshots.back(), size());
+}
+
+base::Result<void> Qcow2Disk::apply_snapshot(std::string_view name) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  const auto index = find_snapshot(impl_->image->snapshots, name);
+  if (!index) return std::unexpected(index.error());
+  impl_->vm_state = 0;
+  return impl_->snapshots.apply(*index);
+}
+
+base::Result<void> Qcow2Disk::remove_snapshot(std::string_view name) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  const auto index = find_snapshot(impl_->image->snapshots, name);
+  if (!index) return std::unexpected(index.error());
+  return impl_->snapshots.remove(*index);
+}
+
+base::Result<void> Qcow2Disk::resize(std::uint64_t size, Preallocation preallocation) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  impl_->vm_state = 0;
+  return impl_->sizes.resize(size, preallocation);
+}
+
+base::Result<void> Qcow2Disk::write_vm_state(std::uint64_t at, base::ConstBytes bytes) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  const auto& image = *impl_->image;
+  if (image.rules.data_file)
+    return base::fail(base::ErrorKind::usage, "an image with an external data file can't hold VM state");
+  const std::uint64_t begin = image.vm_state_begin();
+  const auto room = format::limits::max_virtual_size - std::min(begin, format::limits::max_virtual_size);
+  if (auto fine = within_disk(base::GuestOffset{at}, bytes.size(), room); !fine) return fine;
+  const std::uint64_t end = at + bytes.size();
+  const std::uint64_t entries = image.geometry().l1_entries(begin + end);
+  if (entries > image.l1.size())
+    if (auto grown = impl_->sizes.grow_l1(entries + entries / 2); !grown) return grown;
+  impl_->vm_state = std::max(impl_->vm_state, end);
+  return impl_->writer.write(begin + at, bytes, {begin + room, 0});
 }
 
 base::Result<std::unique_ptr<Disk>> Qcow2Disk::snapshot_disk(std::string_view name) const {

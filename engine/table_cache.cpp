@@ -41,12 +41,9 @@ void TableCache::insert(const std::shared_ptr<Table>& table) const {
   }
 }
 
-TablePointer TableCache::create(TableKind kind, base::HostOffset at, const Table* copied) {
+TablePointer TableCache::create(TableKind kind, base::HostOffset at) {
   forget(at);
   auto table = std::make_shared<Table>(kind, at, table_size_);
-  if (copied != nullptr) table->bytes_ = copied->bytes_;
-  table->fresh_ = true;
-  fresh_.push_back(table);
   {
     const std::scoped_lock lock(mutex_);
     insert(table);
@@ -83,26 +80,18 @@ void TableCache::forget(base::HostOffset at) {
   }
 }
 
-base::Result<void> TableCache::write_blocks() {
-  for (auto at = changed_blocks_.begin(); at != changed_blocks_.end();)
-    if (auto written = write(changed_blocks_, at); !written) return written;
-  return {};
-}
-
-base::Result<void> TableCache::write_l2(bool fresh) {
-  for (auto at = changed_l2_.begin(); at != changed_l2_.end();) {
-    if (at->second->fresh_ != fresh) {
-      ++at;
-    } else if (auto written = write(changed_l2_, at); !written) {
-      return written;
-    }
+base::Result<void> TableCache::write(TableKind kind) {
+  auto& changed = changed_of(kind);
+  while (!changed.empty()) {
+    const auto first = changed.begin();
+    if (auto written = write(*first->second); !written) return written;
+    changed.erase(first);
   }
   return {};
 }
 
 // Each entry lies within a sector, so a write that is torn between sectors leaves old entries and new ones.
-base::Result<void> TableCache::write(Changed& changed, Changed::iterator& at) {
-  auto& table = *at->second;
+base::Result<void> TableCache::write(Table& table) {
   const auto& pieces = table.changed_;
   for (std::size_t i = 0; i < pieces.size();) {
     if (!pieces[i]) {
@@ -119,13 +108,7 @@ base::Result<void> TableCache::write(Changed& changed, Changed::iterator& at) {
     i = end;
   }
   table.changed_.clear();
-  at = changed.erase(at);
   return {};
-}
-
-void TableCache::settle_fresh() {
-  for (const auto& table : fresh_) table->fresh_ = false;
-  fresh_.clear();
 }
 
 }  // namespace cowvet::engine

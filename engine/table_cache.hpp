@@ -36,7 +36,6 @@ class Table {
   base::HostOffset at_;
   std::vector<std::byte> bytes_;
   std::vector<bool> changed_;  // by piece; empty while nothing is
-  bool fresh_ = false;         // nothing durable names it yet
 };
 
 using TablePointer = std::shared_ptr<const Table>;
@@ -49,32 +48,29 @@ class TableCache {
   // The table at `at`, read if need be.
   [[nodiscard]] base::Result<TablePointer> get(TableKind kind, base::HostOffset at) const;
 
-  // A new table of zeros, or a copy of another one, whose cluster nothing durable names yet.
-  TablePointer create(TableKind kind, base::HostOffset at, const Table* copied = nullptr);
+  // A new table of zeros; it counts as changed.
+  TablePointer create(TableKind kind, base::HostOffset at);
   // The bytes of `table`, to be changed in [begin, end).
   [[nodiscard]] base::MutableBytes change(const TablePointer& table, std::size_t begin, std::size_t end);
   void set_word(const TablePointer& table, std::size_t index, std::uint64_t word);
   // The cluster is no table any more; its changes are void.
   void forget(base::HostOffset at);
 
-  // Writes the changes of all refcount blocks.
-  [[nodiscard]] base::Result<void> write_blocks();
-  // Writes the changes of L2 tables: those that nothing durable names yet, or the others.
-  [[nodiscard]] base::Result<void> write_l2(bool fresh);
-  // What was new is durable, so that it may be named now; from here on its changes wait as those of other tables do.
-  void settle_fresh();
+  // Writes the changes of all tables of a kind.
+  [[nodiscard]] base::Result<void> write(TableKind kind);
 
   // Changes, which can't be dropped, fill half of the memory.
   [[nodiscard]] bool crowded() const { return (changed_blocks_.size() + changed_l2_.size()) * table_size_ > budget_ / 2; }
-  [[nodiscard]] bool blocks_changed() const { return !changed_blocks_.empty(); }
-  [[nodiscard]] bool l2_changed() const { return !changed_l2_.empty(); }
+  [[nodiscard]] bool changed(TableKind kind) const {
+    return !(kind == TableKind::l2 ? changed_l2_ : changed_blocks_).empty();
+  }
 
  private:
   using Changed = std::unordered_map<std::uint64_t, std::shared_ptr<Table>>;
   using Order = std::list<std::shared_ptr<Table>>;  // used last comes first
 
   void insert(const std::shared_ptr<Table>& table) const;
-  [[nodiscard]] base::Result<void> write(Changed& changed, Changed::iterator& at);
+  [[nodiscard]] base::Result<void> write(Table& table);
   [[nodiscard]] Changed& changed_of(TableKind kind) {
     return kind == TableKind::l2 ? changed_l2_ : changed_blocks_;
   }
@@ -86,7 +82,6 @@ class TableCache {
   mutable Order order_;
   mutable std::unordered_map<std::uint64_t, Order::iterator> known_;  // by host offset
   Changed changed_blocks_, changed_l2_;
-  std::vector<std::shared_ptr<Table>> fresh_;
 };
 
 }  // namespace cowvet::engine
