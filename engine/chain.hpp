@@ -40,9 +40,13 @@ class OpenImage {
   [[nodiscard]] virtual ImageFormat format() const = 0;
   [[nodiscard]] virtual OpenImage* backing() = 0;  // the next lower layer; null at the bottom
   [[nodiscard]] virtual storage::Device& device() = 0;
-  [[nodiscard]] virtual base::Result<void> close() = 0;  // of the top
+  [[nodiscard]] virtual base::Result<void> close() = 0;  // ends a writable image properly
 };
 
+// The most files that a chain may have.
+inline constexpr std::size_t deepest_chain = 256;
+
+// Errors: about the image itself as they are; about a file below, its name comes first.
 [[nodiscard]] base::Result<std::unique_ptr<OpenImage>> open_image(const std::string& file, const ChainOptions& options,
                                                                   const OpenFile& open);
 

@@ -46,6 +46,12 @@ base::Result<Plan> plan(const EncryptOptions& options) {
                      .hash = options.hash}};
   if (plan.text.ivgen == "essiv" && plan.text.ivgen_hash.empty()) plan.text.ivgen_hash = "sha256";
   plan.key_bytes = key_size(bits, options.mode);
+  // The split key would end within a sector: QEMU aborts when it meets such an image.
+  if (plan.key_bytes * format::luks_stripes % sector != 0)
+    return base::fail(
+        base::ErrorKind::usage,
+        fmt::format("aes-192 in {} mode can't be read by other programs: use xts, or another key length",
+                    base::escape(options.mode)));
   plan.slot_sectors =
       *base::round_up(base::divide_up(plan.key_bytes * format::luks_stripes, sector), slot_unit);
   if (auto known = hash_size(options.hash); !known) return std::unexpected(known.error());

@@ -94,6 +94,7 @@ TEST(Luks, WhatIsNotSupportedIsNamed) {
     return !result && result.error().message.find(name) != std::string::npos;
   };
   EXPECT_TRUE(refused({.cipher = "twofish-256"}, "twofish-256"));
+  EXPECT_TRUE(refused({.cipher = "aes-192", .mode = "cbc"}, "aes-192 in cbc mode"));
   EXPECT_TRUE(refused({.mode = "gcm"}, "gcm"));
   EXPECT_TRUE(refused({.ivgen = "benbi"}, "benbi"));
   EXPECT_TRUE(refused({.hash = "whirlpool"}, "whirlpool"));
@@ -133,7 +134,7 @@ const std::vector<Scheme> schemes{
     {format::CryptMethod::luks, "aes-128", "xts", "plain", "", "sha1"},
     {format::CryptMethod::luks, "aes-192", "xts", "plain64", "", "sha256"},
     {format::CryptMethod::luks, "aes-256", "cbc", "essiv", "sha256", "sha512"},
-    {format::CryptMethod::luks, "aes-192", "cbc", "plain64", "", "sha224"},
+    {format::CryptMethod::luks, "aes-256", "cbc", "plain64", "", "sha224"},
     {format::CryptMethod::luks, "aes-128", "ctr", "plain64", "", "sha384"},
     {format::CryptMethod::luks, "aes-128", "ecb", "plain64", "", "ripemd160"},
 };
