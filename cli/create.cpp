@@ -1,5 +1,5 @@
-// cowvet create: a new image, as qemu-img create makes it. A file that was there is emptied only when everything else is
-// known to be right, and while nobody uses it; what could not be finished is removed.
+// cowvet create: a new image, as qemu-img create makes it. A file that was there is emptied only when
+// everything else is known to be right, and while nobody uses it; what could not be finished is removed.
 #include "engine/create.hpp"
 
 #include <filesystem>

@@ -1,5 +1,6 @@
-// `-o key=value,...` and `--object secret,...`: what a new image is to be, in the words of qemu-img. Promises: a word that
-// is not known is refused with its name; the line that tells what is made has qemu-img's words in qemu-img's order.
+// `-o key=value,...` and `--object secret,...`: what a new image is to be, in the words of qemu-img.
+// Promises: a word that is not known is refused with its name; the line that tells what is made has
+// qemu-img's words in qemu-img's order.
 #pragma once
 #include <cstdint>
 #include <map>

@@ -47,9 +47,9 @@ base::Result<engine::Measure> measure_as(Request& request) {
     if (auto added = words.add(list); !added) return std::unexpected(added.error());
   auto options = words.options(secrets);
   if (!options) return std::unexpected(options.error());
-  const std::uint64_t unit = request.format == "qcow2" ? options->cluster_size : 1;
   if (request.format == "qcow2")
-    if (auto fine = engine::check_options(*options); !fine) return std::unexpected(fine.error());
+    if (auto fine = engine::measure_qcow2(*options, 0); !fine) return std::unexpected(fine.error());
+  const std::uint64_t unit = request.format == "qcow2" ? options->cluster_size : 1;
   std::uint64_t data = 0;
   if (!request.image.empty()) {
     engine::ChainOptions chain;

@@ -178,8 +178,9 @@ base::Result<void> Creation::write_luks() {
   return device_.write(image_.offset(image_.luks.first), luks_.header);
 }
 
-// Word `index` of all L2 tables together. Preallocated clusters read as zeros: because the file does, or, where ciphertext
-// must stand there, because they say so (version 2 can't say it: take_space() encrypts zeros).
+// Word `index` of all L2 tables together. Preallocated clusters read as zeros: because the file does, or,
+// where ciphertext must stand there, because they say so (version 2 can't say it: take_space() encrypts
+// zeros).
 std::uint64_t Creation::l2_word(std::uint64_t index) const {
   const bool extended = image_.geometry.extended_l2();
   const std::uint64_t cluster = extended ? index / 2 : index;
@@ -237,6 +238,9 @@ base::Result<void> create_qcow2(storage::Device& device, storage::Device* data_f
                                 const CreateOptions& options, base::Progress& progress) {
   const auto image = plan_image(options);
   if (!image) return std::unexpected(image.error());
+  if (image->offset(image->refcount_table.clusters) > format::limits::max_refcount_table)
+    return base::fail(base::ErrorKind::usage,
+                      "the refcount table would become too large: use a larger cluster_size");
   if (auto header = new_header(*image, options); !header) return std::unexpected(header.error());
   if (options.data_file.has_value() != (data_file != nullptr))
     return base::fail(base::ErrorKind::usage, "an external data file needs a name and a device");

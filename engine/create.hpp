@@ -34,13 +34,15 @@ struct CreateOptions {
 // What an image with these options looks like. Error usage: options that contradict each other or the format's limits.
 [[nodiscard]] base::Result<format::Geometry> check_options(const CreateOptions& options);
 
-// Writes a new image over `device`, whose old content is given up, and over `data_file`, the external data file's device,
-// when the options name one. The first sector comes last: until the image is whole it does not look like one.
+// Writes a new image over `device`, whose old content is given up, and over `data_file`, the external data
+// file's device, when the options name one. The first sector comes last: until the image is whole it does not
+// look like one.
 [[nodiscard]] base::Result<void> create_qcow2(storage::Device& device, storage::Device* data_file,
                                               const CreateOptions& options, base::Progress& progress);
 
 // Bytes that an image with these options takes: when `allocated` bytes of data are copied into it (whole clusters), and
-// when every cluster is written; the figures of `qemu-img measure`.
+// when every cluster is written; the figures of `qemu-img measure`. (A LUKS header's refcounts are counted,
+// which qemu-img 7.2 forgets: with small clusters its figures are a little too small.) Errors as check_options().
 struct Measure {
   std::uint64_t required = 0, fully_allocated = 0;
 };

@@ -1,5 +1,5 @@
-// The primitives that encrypted images are made of, by the names that images use. Promises: bytes that are secret are wiped
-// when they are done with; what libcrypto does not have is an error that names it.
+// The primitives that encrypted images are made of, by the names that images use. Promises: bytes that are
+// secret are wiped when they are done with; what libcrypto does not have is an error that names it.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -1,4 +1,5 @@
-// Making a LUKS1 header: random master key, its proof, and one key slot whose password takes as long to try as was asked.
+// Making a LUKS1 header: random master key, its proof, and one key slot whose password takes as long to try
+// as was asked.
 #include <algorithm>
 #include <array>
 #include <charconv>

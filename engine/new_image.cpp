@@ -124,9 +124,6 @@ base::Result<NewImage> plan_image(const CreateOptions& options) {
     part->first = image.end;
     image.end = part->end();
   }
-  if (image.refcount_table.clusters << geometry->cluster_bits() > limits::max_refcount_table)
-    return base::fail(ErrorKind::usage,
-                      "the refcount table would become too large: use a larger cluster_size");
   return image;
 }
 

@@ -55,8 +55,8 @@ bool pass(EVP_CIPHER_CTX* context, const Block* iv, base::MutableBytes bytes) {
          static_cast<std::size_t>(length) == bytes.size();
 }
 
-// XTS put together from single blocks, for the key length that libcrypto has no XTS for: each block is whitened with the
-// tweak before and after; from block to block the tweak doubles in GF(2^128).
+// XTS put together from single blocks, for the key length that libcrypto has no XTS for: each block is
+// whitened with the tweak before and after; from block to block the tweak doubles in GF(2^128).
 bool pass_xts(EVP_CIPHER_CTX* data_context, EVP_CIPHER_CTX* tweak_context, Block tweak,
               base::MutableBytes bytes) {
   if (!pass(tweak_context, nullptr, tweak)) return false;
