@@ -38,8 +38,8 @@ base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
     return base::fail(base::ErrorKind::usage, "the L1 table does not reach that far");
   const format::L1Entry entry{image_.l1[static_cast<std::size_t>(l1_index)]};
   if (entry.reserved() != 0 || !g.aligned(entry.offset()))
-    return base::fail(base::ErrorKind::usage,
-                      fmt::format("L1 entry {} can't be right: run cowvet check before writing", l1_index));
+    return base::fail(base::ErrorKind::usage, fmt::format("L1 entry {} can't be right: run cowvet check before writing",
+                                                          l1_index));
   TablePointer old;
   if (entry.offset().raw() != 0) {
     auto table = image_.tables.get(TableKind::l2, entry.offset());
@@ -159,8 +159,7 @@ base::Result<void> Changes::flush() {
 base::Result<void> Changes::set_dirty(bool on) {
   if (image_.fields().dirty() == on) return {};
   auto fields = image_.fields();
-  fields.v3.incompatible_features =
-      format::incompatible_word["dirty"].set(fields.v3.incompatible_features, on ? 1 : 0);
+  fields.v3.incompatible_features = format::incompatible_word["dirty"].set(fields.v3.incompatible_features, on ? 1 : 0);
   return image_.header.store(fields);
 }
 
@@ -231,8 +230,7 @@ base::Result<void> Changes::write_l1() {
     auto at = changed_l1_.begin();
     for (; at != changed_l1_.end() && *at == first + bytes.size() / 8; ++at) {
       bytes.resize(bytes.size() + 8);
-      base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).last<8>(),
-                                       image_.l1[static_cast<std::size_t>(*at)]);
+      base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).last<8>(), image_.l1[static_cast<std::size_t>(*at)]);
     }
     if (auto written = image_.file.write(table + first * 8, bytes); !written) return written;
     changed_l1_.erase(changed_l1_.begin(), at);

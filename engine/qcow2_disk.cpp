@@ -15,12 +15,8 @@ namespace cowvet::engine {
 
 class Qcow2Disk::Impl {
  public:
-  explicit Impl(std::unique_ptr<Image> opened)
-      : image(std::move(opened)),
-        changes(*image),
-        writer(*image, changes),
-        snapshots(*image, changes, writer),
-        sizes(*image, changes, writer) {}
+  explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes),
+        snapshots(*image, changes, writer), sizes(*image, changes, writer) {}
 
   // What every change begins with.
   [[nodiscard]] base::Result<void> begin() {
@@ -48,8 +44,7 @@ class Qcow2Disk::Impl {
 Qcow2Disk::Qcow2Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Qcow2Disk::~Qcow2Disk() = default;
 
-base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device,
-                                                         const OpenOptions& options) {
+base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device, const OpenOptions& options) {
   auto image = Image::open(device, options);
   if (!image) return std::unexpected(image.error());
   auto impl = std::make_unique<Impl>(std::move(*image));
@@ -103,8 +98,7 @@ std::vector<SnapshotInfo> Qcow2Disk::snapshots() const {
   return list;
 }
 
-base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(std::string_view name, std::uint32_t date_sec,
-                                                      std::uint32_t date_nsec) {
+base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(std::string_view name, std::uint32_t date_sec, std::uint32_t date_nsec) {
   if (auto fine = impl_->begin(); !fine) return std::unexpected(fine.error());
   if (auto done = impl_->snapshots.create(name, date_sec, date_nsec, impl_->vm_state); !done)
     return std::unexpected(done.error());
@@ -157,16 +151,14 @@ base::Result<std::unique_ptr<Disk>> Qcow2Disk::snapshot_disk(std::string_view na
   const auto& snapshot = image.snapshots[*index];
   auto l1 = read_snapshot_l1(image.file, image.geometry(), snapshot);
   if (!l1) return std::unexpected(l1.error());
-  return std::make_unique<SnapshotDisk>(image, std::move(*l1),
-                                        snapshot.disk_size_bytes().value_or(image.size()));
+  return std::make_unique<SnapshotDisk>(image, std::move(*l1), snapshot.disk_size_bytes().value_or(image.size()));
 }
 
 base::Result<void> Qcow2Disk::read_vm_state(std::uint64_t at, base::MutableBytes into) const {
   const auto& image = *impl_->image;
   const std::uint64_t end = image.l1.size() * image.geometry().span();
   const std::uint64_t begin = image.vm_state_begin();
-  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), end > begin ? end - begin : 0); !fine)
-    return fine;
+  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), end > begin ? end - begin : 0); !fine) return fine;
   return image.active.read(begin + at, into, 0);
 }
 
@@ -177,8 +169,7 @@ base::Result<void> Qcow2Disk::write(base::GuestOffset at, base::ConstBytes bytes
 
 base::Result<void> Qcow2Disk::zero(base::GuestOffset at, std::uint64_t length, Unmap unmap) {
   if (auto fine = impl_->begin(at, length); !fine) return fine;
-  return length == 0 ? base::Result<void>{}
-                     : impl_->writer.zero(at.raw(), length, unmap, impl_->writer.disk());
+  return length == 0 ? base::Result<void>{} : impl_->writer.zero(at.raw(), length, unmap, impl_->writer.disk());
 }
 
 base::Result<void> Qcow2Disk::discard(base::GuestOffset at, std::uint64_t length) {
@@ -211,11 +202,9 @@ base::Result<void> Qcow2Disk::write_precompressed(base::GuestOffset at, base::Co
   if (at.raw() % cs != 0 || payload.empty() || payload.size() >= cs)
     return base::fail(base::ErrorKind::usage, "a compressed cluster is one whole cluster that shrinks");
   if (impl_->image->rules.data_file)
-    return base::fail(base::ErrorKind::usage,
-                      "an image with an external data file can't hold compressed clusters");
+    return base::fail(base::ErrorKind::usage, "an image with an external data file can't hold compressed clusters");
   if (impl_->image->reading.crypt != format::CryptMethod::none)
-    return base::fail(base::ErrorKind::usage,
-                      "compressed clusters are not encrypted: an encrypted image can't hold them");
+    return base::fail(base::ErrorKind::usage, "compressed clusters are not encrypted: an encrypted image can't hold them");
   return impl_->writer.write_stream(at.raw(), payload);
 }
 

@@ -1,6 +1,6 @@
-// What a crash leaves. Every operation's writes are recorded; each prefix of them, with every single
-// unflushed write and random sets of them missing, is an image that a crash may leave: it has at worst leaks,
-// every snapshot reads as it did, and every byte of the disk reads as at the last flush or as written since.
+// What a crash leaves. Every operation's writes are recorded; each prefix of them, with every single unflushed write and
+// random sets of them missing, is an image that a crash may leave: it has at worst leaks, every snapshot reads as it did,
+// and every byte of the disk reads as at the last flush or as written since.
 #include <algorithm>
 #include <functional>
 #include <random>
