@@ -145,10 +145,4 @@ std::optional<std::string> HeaderArea::text(format::ExtensionType type) const {
   return std::string(format::as_text(*data));
 }
 
-std::optional<std::uint64_t> HeaderArea::place_of(format::ExtensionType type) const {
-  const auto found = std::ranges::find(extensions_, static_cast<std::uint32_t>(type), &OwnExtension::type);
-  if (found == extensions_.end()) return std::nullopt;
-  return places_[static_cast<std::size_t>(found - extensions_.begin())];
-}
-
 }  // namespace cowvet::engine

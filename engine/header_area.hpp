@@ -44,14 +44,11 @@ class HeaderArea {
   [[nodiscard]] base::Result<void> store(const format::Header& changed, std::vector<OwnExtension> extensions,
                                          const std::optional<std::string>& backing_name);
   [[nodiscard]] std::vector<OwnExtension> extensions() const { return extensions_; }
-  // Where an extension's data lies in the file; nothing when there is no such extension.
-  [[nodiscard]] std::optional<std::uint64_t> place_of(format::ExtensionType type) const;
-  // Overwrites an extension's data by as many bytes, without a flush.
-  [[nodiscard]] base::Result<void> overwrite(format::ExtensionType type, base::ConstBytes data);
 
  private:
   HeaderArea(Medium& medium, format::Header header, format::Geometry geometry)
       : medium_(&medium), header_(header), geometry_(geometry) {}
+  void adopt(const format::Header& header);
   struct Part {  // of the first cluster
     std::size_t begin, end;
   };

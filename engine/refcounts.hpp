@@ -25,7 +25,7 @@ class Refcounts {
   Refcounts(Medium& file, HeaderArea& header, TableCache& tables)
       : file_(file), header_(header), tables_(tables), geometry_(header.geometry()) {}
 
-  // Reads the refcount table that the header names.
+  // Reads the refcount table that the header names, and forgets what was known.
   [[nodiscard]] base::Result<void> load();
 
   [[nodiscard]] base::Result<std::uint64_t> get(std::uint64_t cluster) const;
@@ -49,8 +49,8 @@ class Refcounts {
   [[nodiscard]] std::vector<Clusters> take_freed();
   // The first cluster behind all that is in use.
   [[nodiscard]] base::Result<std::uint64_t> end_of_use();
-  // Whether a cluster holds the refcount table or one of its blocks.
-  [[nodiscard]] bool is_own(std::uint64_t cluster) const;
+  // The clusters of the refcount table and its blocks.
+  [[nodiscard]] std::vector<Clusters> own() const;
 
  private:
   // The block of a cluster; null when it is absent, which means that all its counts are 0.

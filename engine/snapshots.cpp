@@ -116,6 +116,28 @@ base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_s
   return changes_.settle();
 }
 
+base::Result<void> Snapshots::complete_entries() {
+  if (auto done = changes_.settle(); !done) return done;
+  constexpr std::size_t least = 16;
+  auto list = image_.snapshots;
+  bool complete = true;
+  for (auto& s : list) {
+    if (s.extra.size() >= least) continue;
+    complete = false;
+    s.extra = extra_data(s.vm_state_size(), s.disk_size_bytes().value_or(image_.size()));
+    s.entry.extra_data_size = static_cast<std::uint32_t>(s.extra.size());
+  }
+  if (complete) return {};
+  std::uint64_t length = 0;
+  const auto table = place_table(list, length);
+  if (!table) return std::unexpected(table.error());
+  if (auto done = changes_.commit(true); !done) {
+    (void)changes_.refcounts().lower(*table);
+    return done;
+  }
+  return switch_table(std::move(list), *table, length);
+}
+
 base::Result<void> Snapshots::remove(std::size_t index) {
   if (auto done = changes_.settle(); !done) return done;
   const auto snapshot = image_.snapshots[index];

@@ -23,6 +23,8 @@ class Snapshots {
                                           std::uint64_t vm_state);
   [[nodiscard]] base::Result<void> apply(std::size_t index);
   [[nodiscard]] base::Result<void> remove(std::size_t index);
+  // Gives every entry the extra data that version 3 demands.
+  [[nodiscard]] base::Result<void> complete_entries();
 
  private:
   // Writes a snapshot table to new clusters, counted but not durable.

@@ -80,6 +80,19 @@ void TableCache::forget(base::HostOffset at) {
   }
 }
 
+void TableCache::forget_all(TableKind kind) {
+  changed_of(kind).clear();
+  const std::scoped_lock lock(mutex_);
+  for (auto at = order_.begin(); at != order_.end();) {
+    const auto next = std::next(at);
+    if ((*at)->kind() == kind) {
+      known_.erase((*at)->at().raw());
+      order_.erase(at);
+    }
+    at = next;
+  }
+}
+
 base::Result<void> TableCache::write(TableKind kind) {
   auto& changed = changed_of(kind);
   while (!changed.empty()) {

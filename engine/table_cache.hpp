@@ -55,6 +55,7 @@ class TableCache {
   void set_word(const TablePointer& table, std::size_t index, std::uint64_t word);
   // The cluster is no table any more; its changes are void.
   void forget(base::HostOffset at);
+  void forget_all(TableKind kind);
 
   // Writes the changes of all tables of a kind.
   [[nodiscard]] base::Result<void> write(TableKind kind);

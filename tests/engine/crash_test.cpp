@@ -232,6 +232,42 @@ std::vector<Workload> workloads() {
     note();
     must(d.write(at(1000), filled(9000, 1)));
   });
+  const std::string recording = small + "bitmap name=on granularity=4K set=0..3 auto\nbitmap name=off granularity=4K set=5\n";
+  const std::string named = "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
+  rare("bitmap_written", recording, [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
+  rare("bitmap_added", small, [](Qcow2Disk& d, const auto&) { must(d.add_bitmap("new", 4096, true)); });
+  rare("bitmap_added_to_others", recording, [](Qcow2Disk& d, const auto& note) {
+    must(d.write(at(60000), filled(20000, 1)));
+    note();
+    must(d.add_bitmap("new", 4096, true));
+    must(d.write(at(0), filled(20000, 1)));
+  });
+  rare("bitmap_removed", recording, [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("off")); });
+  rare("bitmap_last_removed", small + "bitmap name=b set=1", [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
+  rare("bitmap_enabled", recording, [](Qcow2Disk& d, const auto&) { must(d.enable_bitmap("off", true)); });
+  rare("bitmap_resized", recording, [](Qcow2Disk& d, const auto&) { must(d.resize(1 << 20)); });
+  rare("backing_renamed", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
+  rare("backing_dropped", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("", "")); });
+  rare("backing_long_name", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
+  rare("refcounts_widened", two, [](Qcow2Disk& d, const auto&) {
+    base::Progress progress;
+    must(d.set_refcount_order(6, progress));
+  });
+  rare("refcounts_narrowed", two, [](Qcow2Disk& d, const auto&) {
+    base::Progress progress;
+    must(d.set_refcount_order(2, progress));
+  });
+  rare("version_lowered", two + "zero 1 preallocated\nzero 2\n", [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
+  rare("version_raised", "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot name=a\ndata 3",
+       [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
+  rare("vm_state", shared, [](Qcow2Disk& d, const auto&) {
+    must(d.write_vm_state(5000, filled(9000, 7)));
+    (void)must(d.create_snapshot("new", 1, 2));
+  });
+  // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
+  rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n", [](Qcow2Disk& d, const auto&) {
+    must(d.write(at(3500 * 512), filled(400 * 512, 1)));
+  });
   return list;
 }
 
