@@ -1,12 +1,11 @@
 // Encryption: published vectors, round trips in all modes, and images that go back and forth between us and qemu.
-#include "engine/cipher.hpp"
-
 #include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "engine/cipher.hpp"
 #include "engine/create.hpp"
 #include "engine/crypto.hpp"
 #include "engine/luks.hpp"
