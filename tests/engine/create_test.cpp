@@ -232,6 +232,16 @@ TEST(RawDisk, ReadsZerosUpToTheNextSector) {
   EXPECT_FALSE(open_raw(device, false)->zero(base::GuestOffset{0}, 1, Unmap::no));
 }
 
+TEST(RawDisk, HolesReadAsZerosWithoutReading) {
+  std::vector<std::byte> bytes(3 * 4096, std::byte{5});
+  std::fill_n(bytes.begin() + 4096, 4096, std::byte{0});
+  storage::MemoryDevice device(bytes);
+  const auto extent = open_raw(device, false)->extent(base::GuestOffset{5000}, 7000);
+  ASSERT_TRUE(extent);
+  EXPECT_TRUE(extent->allocated && extent->zero && !extent->data);
+  EXPECT_EQ(extent->length, 8192 - 5000);
+}
+
 TEST(RawDisk, AFailedFlushIsFinal) {
   storage::MemoryDevice memory(std::vector<std::byte>(1024));
   storage::FaultDevice device(memory, {{.operation = storage::Fault::Operation::flush}});
