@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "storage/naming.hpp"
 
 namespace cowvet::analyzer {
 
@@ -17,8 +18,8 @@ struct Below {
 
 base::Result<std::optional<Below>> below(const Layer& layer) {
   if (!layer.info.backing_name) return std::nullopt;
-  Below next{.file = backing_path(layer.file, *layer.info.backing_name)};
-  if (has_protocol(next.file)) {
+  Below next{.file = storage::backing_path(layer.file, *layer.info.backing_name)};
+  if (storage::has_protocol(next.file)) {
     if (!next.file.starts_with("file:"))
       return base::fail(
           base::ErrorKind::usage,
@@ -56,18 +57,6 @@ base::Result<Layer> open_layer(const std::string& file, Format format, const Ope
 }
 
 }  // namespace
-
-bool has_protocol(std::string_view name) {
-  const auto mark = name.find_first_of(":/");
-  return mark != std::string_view::npos && name[mark] == ':';
-}
-
-std::string backing_path(std::string_view image, std::string_view backing_name) {
-  if (backing_name.starts_with('/') || has_protocol(backing_name)) return std::string(backing_name);
-  const auto slash = image.rfind('/');
-  return std::string(image.substr(0, slash == std::string_view::npos ? 0 : slash + 1)) +
-         std::string(backing_name);
-}
 
 base::Result<std::vector<Layer>> open_chain(const std::string& file, Format top, bool whole,
                                             const Open& open) {

@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "analyzer/info.hpp"
@@ -13,13 +12,6 @@
 #include "storage/device.hpp"
 
 namespace cowvet::analyzer {
-
-// Whether QEMU takes the name's beginning for a protocol: "nbd://host", "json:{...}", "file:disk".
-[[nodiscard]] bool has_protocol(std::string_view name);
-
-// The name under which an image's backing file is opened: relative ones start where the image lies; nothing is
-// normalised. `image` is the image's name as it was opened.
-[[nodiscard]] std::string backing_path(std::string_view image, std::string_view backing_name);
 
 struct Layer {
   std::string file;  // as it was opened

@@ -16,6 +16,8 @@ struct Verb {
 Exit check(std::span<char* const> arguments, Console& console);
 Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
+Exit create(std::span<char* const> arguments, Console& console);
+Exit measure(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
 Exit rules(std::span<char* const> arguments, Console& console);
@@ -26,6 +28,8 @@ inline constexpr Verb verbs[] = {
     {"check", "Say whether images are sound, and what exactly is wrong where", check},
     {"info", "Print what an image says of itself", info},
     {"map", "Print where the bytes of a disk lie", map},
+    {"create", "Make a new image", create},
+    {"measure", "Tell how much space a new image would take", measure},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},
     {"rules", "List everything that is checked, or explain one rule", rules},

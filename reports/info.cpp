@@ -8,6 +8,7 @@
 #include "analyzer/chain.hpp"
 #include "base/text.hpp"
 #include "format/extensions.hpp"
+#include "storage/naming.hpp"
 
 namespace cowvet::reports {
 
@@ -113,7 +114,7 @@ Json one(const InfoReport& report) {
   json["actual-size"] = info.actual_size;
   if (info.qcow2()) json["format-specific"] = {{"type", "qcow2"}, {"data", specific(info)}};
   if (info.backing_name)
-    json["full-backing-filename"] = analyzer::backing_path(report.file, *info.backing_name);
+    json["full-backing-filename"] = storage::backing_path(report.file, *info.backing_name);
   if (info.encrypted()) json["encrypted"] = true;
   if (info.backing_name) json["backing-filename"] = *info.backing_name;
   json["dirty-flag"] = info.qcow2() && info.header->dirty();
@@ -175,7 +176,7 @@ std::string one_text(const InfoReport& report) {
   out += fmt::format("cluster_size: {}\n", info.geometry->cluster_size());
   if (info.header->dirty()) out += "cleanly shut down: no\n";
   if (info.backing_name) {
-    const auto path = analyzer::backing_path(report.file, *info.backing_name);
+    const auto path = storage::backing_path(report.file, *info.backing_name);
     out += "backing file: " + base::escape(*info.backing_name);
     if (path != *info.backing_name) out += fmt::format(" (actual path: {})", base::escape(path));
     out += '\n';

@@ -38,16 +38,19 @@ const char* reason(int os_error) {
   }
 }
 
-base::Error opening_error(int os_error, bool writable) {
+base::Error opening_error(int os_error, Opening opening) {
   using base::ErrorKind;
   switch (os_error) {
     case ENOENT:
-    case ENOTDIR: return {ErrorKind::not_found, "no such file: check the name", os_error};
+    case ENOTDIR:
+      return {ErrorKind::not_found,
+              opening == Opening::create ? "no such folder: make it first" : "no such file: check the name",
+              os_error};
     case EACCES:
     case EPERM:
       return {ErrorKind::io,
-              writable ? "permission denied: writing needs the owner's rights (or root's)"
-                       : "permission denied: reading needs the owner's rights (or root's)",
+              opening != Opening::read ? "permission denied: writing needs the owner's rights (or root's)"
+                                       : "permission denied: reading needs the owner's rights (or root's)",
               os_error};
     case EROFS:
       return {ErrorKind::io, "the file system is mounted read-only: remount it or work on a copy", os_error};
@@ -63,15 +66,19 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-base::Result<Descriptor> open_descriptor(const std::filesystem::path& path, bool writable,
+base::Result<Descriptor> open_descriptor(const std::filesystem::path& path, Opening opening,
                                          struct stat& status) {
   // Looked at first: opening a pipe wakes its writer, opening a device may move it.
-  if (::stat(path.c_str(), &status) != 0) return std::unexpected(opening_error(errno, writable));
-  if (const char* why = refusal(status.st_mode)) return base::fail(base::ErrorKind::usage, why);
+  if (::stat(path.c_str(), &status) != 0) {
+    if (opening != Opening::create || errno != ENOENT) return std::unexpected(opening_error(errno, opening));
+  } else if (const char* why = refusal(status.st_mode)) {
+    return base::fail(base::ErrorKind::usage, why);
+  }
   // O_NONBLOCK in case a pipe took the file's place meanwhile; it changes nothing for files and block devices.
-  const int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  const int fd = ::open(path.c_str(), flags);
-  if (fd < 0) return std::unexpected(opening_error(errno, writable));
+  const int flags = (opening == Opening::read ? O_RDONLY : O_RDWR) |
+                    (opening == Opening::create ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  const int fd = ::open(path.c_str(), flags, 0644);
+  if (fd < 0) return std::unexpected(opening_error(errno, opening));
   Descriptor descriptor(fd);
   if (::fstat(fd, &status) != 0) return std::unexpected(system_error("looking at the file", errno));
   if (const char* why = refusal(status.st_mode)) return base::fail(base::ErrorKind::usage, why);

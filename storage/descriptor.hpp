@@ -1,6 +1,7 @@
 // An open file descriptor that closes itself, and the one place where an image file is opened. Promises: what is no
 // regular file or block device is refused without being touched; nothing leaks into programs started later.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <utility>
 
@@ -22,8 +23,14 @@ class Descriptor {
   int fd_;
 };
 
+enum class Opening : std::uint8_t {
+  read,
+  write,
+  create
+};  // create: write, and make the file when it is missing
+
 // Opens the file at `path` and tells its state in `status`. Errors as open_file().
-[[nodiscard]] base::Result<Descriptor> open_descriptor(const std::filesystem::path& path, bool writable,
+[[nodiscard]] base::Result<Descriptor> open_descriptor(const std::filesystem::path& path, Opening opening,
                                                        struct stat& status);
 
 // A failed system call as an Error: "`what` failed: REASON", with what to do where that is known.

@@ -66,6 +66,19 @@ class Device {
   [[nodiscard]] virtual base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes);
   [[nodiscard]] virtual base::Result<void> resize(std::uint64_t size);
   [[nodiscard]] virtual base::Result<void> flush();  // durable when it returns
+
+  // The range reads as zeros afterwards. discard() gives its space back where the file system can, and never
+  // changes the device's size: what lies behind the end is left out. zero() grows the device as writing
+  // would; its space may stay.
+  [[nodiscard]] virtual base::Result<void> discard(std::uint64_t offset, std::uint64_t length);
+  [[nodiscard]] virtual base::Result<void> zero(std::uint64_t offset, std::uint64_t length);
+  // Takes the range's space now, so that writing there does not fail for want of it; grows the device as far as needed.
+  // What the device holds does not change, and what is new reads as zeros.
+  [[nodiscard]] virtual base::Result<void> preallocate(std::uint64_t offset, std::uint64_t length);
+
+ protected:
+  [[nodiscard]] static base::Result<void>
+  read_only();  // the error of a device that was not opened for writing
 };
 
 }  // namespace cowvet::storage

@@ -54,15 +54,37 @@ void FaultDevice::read(std::span<ReadRequest> batch) const {
       hurt(request, *fault);
 }
 
-base::Result<void> FaultDevice::write(std::uint64_t offset, base::ConstBytes bytes) {
-  const Fault* fault = strike(Fault::Operation::write, offset, base::saturating_add(offset, bytes.size()));
-  if (fault == nullptr) return under().write(offset, bytes);
-  if (fault->begin > offset) {
-    auto before = under().write(offset, bytes.first(static_cast<std::size_t>(fault->begin - offset)));
-    if (!before) return before;
-  }
+template <class Change>
+base::Result<void> FaultDevice::hurt_change(Fault::Operation operation, const char* what,
+                                            std::uint64_t offset, std::uint64_t length,
+                                            const Change& change) {
+  const Fault* fault = strike(operation, offset, base::saturating_add(offset, length));
+  if (fault == nullptr) return change(length);
+  if (fault->begin > offset)
+    if (auto before = change(fault->begin - offset); !before) return before;
   if (fault->effect == Fault::Effect::cut) return {};
-  return std::unexpected(system_error("writing", fault->os_error));
+  return std::unexpected(system_error(what, fault->os_error));
+}
+
+base::Result<void> FaultDevice::write(std::uint64_t offset, base::ConstBytes bytes) {
+  return hurt_change(Fault::Operation::write, "writing", offset, bytes.size(), [&](std::uint64_t length) {
+    return under().write(offset, bytes.first(static_cast<std::size_t>(length)));
+  });
+}
+
+base::Result<void> FaultDevice::discard(std::uint64_t offset, std::uint64_t length) {
+  return hurt_change(Fault::Operation::discard, "discarding", offset, length,
+                     [&](std::uint64_t part) { return under().discard(offset, part); });
+}
+
+base::Result<void> FaultDevice::zero(std::uint64_t offset, std::uint64_t length) {
+  return hurt_change(Fault::Operation::write, "writing", offset, length,
+                     [&](std::uint64_t part) { return under().zero(offset, part); });
+}
+
+base::Result<void> FaultDevice::preallocate(std::uint64_t offset, std::uint64_t length) {
+  return hurt_change(Fault::Operation::preallocate, "preallocating", offset, length,
+                     [&](std::uint64_t part) { return under().preallocate(offset, part); });
 }
 
 base::Result<void> FaultDevice::resize(std::uint64_t size) {

@@ -10,9 +10,10 @@
 namespace cowvet::storage {
 
 struct Fault {
-  enum class Operation : std::uint8_t { read, write, resize, flush };
-  // fail: the bytes inside the range fail with `os_error`; a write has then written what lies before the range.
-  // cut:  nothing is said. A read finds the device's end where the range begins; a write loses what lies behind that
+  // Zeroing counts as a write.
+  enum class Operation : std::uint8_t { read, write, resize, flush, discard, preallocate };
+  // fail: the bytes inside the range fail with `os_error`; a change has then done what lies before the range.
+  // cut:  nothing is said. A read finds the device's end where the range begins; a change loses what lies behind that
   //       place; a resize or flush is not done at all.
   enum class Effect : std::uint8_t { fail, cut };
 
@@ -35,6 +36,9 @@ class FaultDevice final : public Wrapper {
   [[nodiscard]] base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes) override;
   [[nodiscard]] base::Result<void> resize(std::uint64_t size) override;
   [[nodiscard]] base::Result<void> flush() override;
+  [[nodiscard]] base::Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
+  [[nodiscard]] base::Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
+  [[nodiscard]] base::Result<void> preallocate(std::uint64_t offset, std::uint64_t length) override;
 
   // How often a fault struck.
   [[nodiscard]] std::uint64_t strikes() const;
@@ -44,6 +48,10 @@ class FaultDevice final : public Wrapper {
     Fault fault;
     std::uint64_t seen = 0;
   };
+  // One change of `length` bytes from `offset`: done as far as no fault strikes it. `change` does a length from there.
+  template <class Change>
+  base::Result<void> hurt_change(Fault::Operation operation, const char* what, std::uint64_t offset,
+                                 std::uint64_t length, const Change& change);
   // Counts the access [begin, end) and returns the first fault that strikes it, nullptr for none.
   const Fault* strike(Fault::Operation operation, std::uint64_t begin, std::uint64_t end) const;
 

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/checked.hpp"
 #include "storage/batch.hpp"
 #include "storage/descriptor.hpp"
 #include "storage/holes.hpp"
@@ -55,6 +56,9 @@ class FileDevice final : public Device {
   [[nodiscard]] base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes) override;
   [[nodiscard]] base::Result<void> resize(std::uint64_t size) override;
   [[nodiscard]] base::Result<void> flush() override;
+  [[nodiscard]] base::Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
+  [[nodiscard]] base::Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
+  [[nodiscard]] base::Result<void> preallocate(std::uint64_t offset, std::uint64_t length) override;
 
  private:
   [[nodiscard]] bool is_hole(const ReadRequest& request) const;
@@ -63,6 +67,8 @@ class FileDevice final : public Device {
                  std::span<const Run> runs) const;
   void read_members(std::span<ReadRequest> batch, std::span<const std::uint32_t> order, const Run& run) const;
   [[nodiscard]] base::Result<void> write_all(std::uint64_t offset, base::ConstBytes bytes);
+  [[nodiscard]] bool fallocate(int mode, std::uint64_t offset, std::uint64_t length);
+  void grown_to(std::uint64_t end);
   void changed();
 
   Descriptor file_;
@@ -172,7 +178,7 @@ void FileDevice::read_members(std::span<ReadRequest> batch, std::span<const std:
 }
 
 base::Result<void> FileDevice::write(std::uint64_t offset, base::ConstBytes bytes) {
-  if (!writable_) return Device::write(offset, bytes);
+  if (!writable_) return read_only();
   if (offset > file_limit || bytes.size() > file_limit - offset)
     return std::unexpected(system_error("writing", EFBIG));
   auto result = write_all(offset, bytes);
@@ -187,15 +193,64 @@ base::Result<void> FileDevice::write_all(std::uint64_t offset, base::ConstBytes 
     if (put <= 0) return std::unexpected(system_error("writing", put < 0 ? errno : ENOSPC));
     offset += static_cast<std::uint64_t>(put);
     bytes = bytes.subspan(static_cast<std::size_t>(put));
-    std::uint64_t known = size_.load();
-    while (offset > known && !size_.compare_exchange_weak(known, offset)) {
-    }
+    grown_to(offset);
   }
   return {};
 }
 
+void FileDevice::grown_to(std::uint64_t end) {
+  std::uint64_t known = size_.load();
+  while (end > known && !size_.compare_exchange_weak(known, end)) {
+  }
+}
+
+// Whether the file system did it: not all can, some only for whole blocks. Afterwards what is known of holes is void.
+bool FileDevice::fallocate(int mode, std::uint64_t offset, std::uint64_t length) {
+  int result = 0;
+  do {
+    result = ::fallocate(file_.get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length));
+  } while (result != 0 && errno == EINTR);
+  changed();
+  return result == 0;
+}
+
+base::Result<void> FileDevice::discard(std::uint64_t offset, std::uint64_t length) {
+  if (!writable_) return read_only();
+  const std::uint64_t end = std::min(base::saturating_add(offset, length), size());
+  if (offset >= end || fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, end - offset)) return {};
+  return Device::discard(offset, length);
+}
+
+base::Result<void> FileDevice::zero(std::uint64_t offset, std::uint64_t length) {
+  if (!writable_) return read_only();
+  if (length == 0) return {};
+  if (offset > file_limit || length > file_limit - offset)
+    return std::unexpected(system_error("writing", EFBIG));
+  const int mode = FALLOC_FL_ZERO_RANGE | (block_device_ ? FALLOC_FL_KEEP_SIZE : 0);
+  if (!fallocate(mode, offset, length)) return Device::zero(offset, length);
+  if (!block_device_) grown_to(offset + length);
+  return {};
+}
+
+base::Result<void> FileDevice::preallocate(std::uint64_t offset, std::uint64_t length) {
+  if (!writable_) return read_only();
+  if (length == 0) return {};
+  if (offset > file_limit || length > file_limit - offset)
+    return std::unexpected(system_error("preallocating", EFBIG));
+  if (block_device_) return Device::preallocate(offset, length);
+  // Where the file system has no such thing, the C library touches every block instead.
+  int error = 0;
+  do {
+    error = ::posix_fallocate(file_.get(), static_cast<off_t>(offset), static_cast<off_t>(length));
+  } while (error == EINTR);
+  changed();
+  if (error != 0) return std::unexpected(system_error("preallocating", error));
+  grown_to(offset + length);
+  return {};
+}
+
 base::Result<void> FileDevice::resize(std::uint64_t size) {
-  if (!writable_) return Device::resize(size);
+  if (!writable_) return read_only();
   if (block_device_)
     return base::fail(base::ErrorKind::usage,
                       "a block device has a fixed size: resize it with its own tools");
@@ -223,12 +278,15 @@ void FileDevice::changed() {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Device>> open_file(const std::filesystem::path& path,
-                                                const FileOptions& options) {
+namespace {
+
+base::Result<std::unique_ptr<FileDevice>> open_as(const std::filesystem::path& path, Opening opening,
+                                                  const FileOptions& options) {
   struct stat status{};
-  auto file = open_descriptor(path, options.writable, status);
+  auto file = open_descriptor(path, opening, status);
   if (!file) return std::unexpected(file.error());
-  if (options.writable && options.lock)
+  const bool writable = opening != Opening::read;
+  if (writable && options.lock)
     if (auto locked = lock_for_writing(file->get()); !locked) return std::unexpected(locked.error());
 
   const bool block_device = S_ISBLK(status.st_mode);
@@ -241,8 +299,23 @@ base::Result<std::unique_ptr<Device>> open_file(const std::filesystem::path& pat
     rings = Rings::create();
     if (!rings) return base::fail(base::ErrorKind::usage, "io_uring is not available here: use --io posix");
   }
-  return std::make_unique<FileDevice>(std::move(*file), options.writable, block_device, size, sparse,
+  return std::make_unique<FileDevice>(std::move(*file), writable, block_device, size, sparse,
                                       std::move(rings));
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Device>> open_file(const std::filesystem::path& path,
+                                                const FileOptions& options) {
+  return open_as(path, options.writable ? Opening::write : Opening::read, options);
+}
+
+base::Result<std::unique_ptr<Device>> create_file(const std::filesystem::path& path,
+                                                  const FileOptions& options) {
+  auto device = open_as(path, Opening::create, options);
+  if (device && !(*device)->is_block_device())
+    if (auto emptied = (*device)->resize(0); !emptied) return std::unexpected(emptied.error());
+  return device;
 }
 
 }  // namespace cowvet::storage

@@ -29,4 +29,10 @@ struct FileOptions {
 [[nodiscard]] base::Result<std::unique_ptr<Device>> open_file(const std::filesystem::path& path,
                                                               const FileOptions& options = {});
 
+// Makes an empty file, or empties the one that is there (a block device keeps its content and size), and opens it for
+// writing whatever `options.writable` says. Its old content is gone only once the locks are held. Errors as
+// open_file(); not_found: there is no such folder.
+[[nodiscard]] base::Result<std::unique_ptr<Device>> create_file(const std::filesystem::path& path,
+                                                                const FileOptions& options = {});
+
 }  // namespace cowvet::storage

@@ -74,7 +74,7 @@ LockState probe(int fd) {
 
 base::Result<LockState> image_in_use(const std::filesystem::path& path) {
   struct stat status{};
-  const auto file = open_descriptor(path, false, status);
+  const auto file = open_descriptor(path, Opening::read, status);
   if (!file) return std::unexpected(file.error());
   return probe(file->get());
 }

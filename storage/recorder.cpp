@@ -23,6 +23,28 @@ base::Result<void> Recorder::flush() {
   return result;
 }
 
+base::Result<void> Recorder::discard(std::uint64_t offset, std::uint64_t length) {
+  const std::scoped_lock lock(mutex_);
+  auto result = under().discard(offset, length);
+  if (result) events_.push_back({Event::Kind::discard, offset, {}, length});
+  return result;
+}
+
+base::Result<void> Recorder::zero(std::uint64_t offset, std::uint64_t length) {
+  const std::scoped_lock lock(mutex_);
+  auto result = under().zero(offset, length);
+  if (result) events_.push_back({Event::Kind::zero, offset, {}, length});
+  return result;
+}
+
+base::Result<void> Recorder::preallocate(std::uint64_t offset, std::uint64_t length) {
+  const std::scoped_lock lock(mutex_);
+  const std::uint64_t before = size();
+  auto result = under().preallocate(offset, length);
+  if (result && size() != before) events_.push_back({Event::Kind::resize, size(), {}});
+  return result;
+}
+
 std::vector<Event> Recorder::events() const {
   const std::scoped_lock lock(mutex_);
   return events_;

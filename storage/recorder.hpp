@@ -9,10 +9,12 @@
 namespace cowvet::storage {
 
 struct Event {
-  enum class Kind : std::uint8_t { write, resize, flush };
+  // zero: a write of zeros, as far as its state goes; preallocating is a resize where it grew the device, else nothing.
+  enum class Kind : std::uint8_t { write, resize, flush, discard, zero };
   Kind kind = Kind::write;
-  std::uint64_t position = 0;    // write: its offset; resize: the new size
+  std::uint64_t position = 0;    // write, discard, zero: the offset; resize: the new size
   std::vector<std::byte> bytes;  // write only
+  std::uint64_t length = 0;      // discard, zero: bytes
   friend bool operator==(const Event&, const Event&) = default;
 };
 
@@ -23,6 +25,9 @@ class Recorder final : public Wrapper {
   [[nodiscard]] base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes) override;
   [[nodiscard]] base::Result<void> resize(std::uint64_t size) override;
   [[nodiscard]] base::Result<void> flush() override;
+  [[nodiscard]] base::Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
+  [[nodiscard]] base::Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
+  [[nodiscard]] base::Result<void> preallocate(std::uint64_t offset, std::uint64_t length) override;
 
   // What was done since the beginning.
   [[nodiscard]] std::vector<Event> events() const;

@@ -20,6 +20,15 @@ class Wrapper : public Device {
   }
   [[nodiscard]] base::Result<void> resize(std::uint64_t size) override { return under_.resize(size); }
   [[nodiscard]] base::Result<void> flush() override { return under_.flush(); }
+  [[nodiscard]] base::Result<void> discard(std::uint64_t offset, std::uint64_t length) override {
+    return under_.discard(offset, length);
+  }
+  [[nodiscard]] base::Result<void> zero(std::uint64_t offset, std::uint64_t length) override {
+    return under_.zero(offset, length);
+  }
+  [[nodiscard]] base::Result<void> preallocate(std::uint64_t offset, std::uint64_t length) override {
+    return under_.preallocate(offset, length);
+  }
 
  protected:
   [[nodiscard]] Device& under() const { return under_; }

@@ -186,7 +186,7 @@ TEST_F(Locks, ARefusalLeavesNoLockBehind) {
   const auto server = serve({"-r", image});
   EXPECT_TRUE(comes_true([&] { return state().held != 0; }));
   struct stat status{};
-  const auto file = open_descriptor(image, true, status);
+  const auto file = open_descriptor(image, Opening::write, status);
   ASSERT_TRUE(file);
   EXPECT_FALSE(lock_for_writing(file->get()));
   const auto seen = state();

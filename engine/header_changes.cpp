@@ -1,0 +1,157 @@
+#include "engine/header_changes.hpp"
+
+#include <algorithm>
+
+namespace cowvet::engine {
+
+namespace {
+
+using base::ErrorKind;
+namespace limits = format::limits;
+
+base::Result<void> refuse(std::string why) { return base::fail(ErrorKind::usage, std::move(why)); }
+
+}  // namespace
+
+base::Result<void> HeaderChanges::set_backing_file(std::string_view name, std::string_view format) {
+  if (name.size() > limits::max_backing_name) return refuse("the backing file's name is longer than 1023 bytes");
+  if (format.size() > limits::max_backing_format) return refuse("the backing format's name is longer than 15 bytes");
+  if (!name.empty() && image_.fields().raw_external_data())
+    return refuse("an image whose external data file is raw can't have a backing file");
+  if (auto done = changes_.commit(); !done) return done;
+  constexpr auto type = static_cast<std::uint32_t>(format::ExtensionType::backing_format);
+  auto extensions = image_.header.extensions();
+  std::erase_if(extensions, [](const auto& e) { return e.type == type; });
+  if (!name.empty() && !format.empty()) {
+    const auto bytes = std::as_bytes(std::span(format));
+    extensions.insert(extensions.begin(), OwnExtension{type, {bytes.begin(), bytes.end()}});
+  }
+  return image_.header.store(image_.fields(), std::move(extensions),
+                             name.empty() ? std::nullopt : std::optional(std::string(name)));
+}
+
+base::Result<void> HeaderChanges::set_lazy_refcounts(bool on) {
+  if (!image_.fields().has_v3()) return refuse("lazy refcounts need version 3: amend the image to it first");
+  if (auto done = changes_.settle(); !done) return done;
+  auto fields = image_.fields();
+  fields.v3.compatible_features =
+      format::compatible_word["lazy_refcounts"].set(fields.v3.compatible_features, on ? 1 : 0);
+  if (auto stored = image_.header.store(fields); !stored) return stored;
+  return image_.file.flush();
+}
+
+base::Result<void> HeaderChanges::set_raw_external_data(bool on) {
+  if (!image_.rules.data_file) return refuse("only an image with an external data file can keep it raw");
+  if (image_.fields().raw_external_data() == on) return {};
+  // Clusters that read as zeros or from a backing file may be something else in the data file.
+  if (on) return refuse("an existing image's external data file can't be made raw: convert the image");
+  if (auto done = changes_.commit(); !done) return done;
+  auto fields = image_.fields();
+  fields.v3.autoclear_features = format::autoclear_word["raw_external_data"].set(fields.v3.autoclear_features, 0);
+  if (auto stored = image_.header.store(fields); !stored) return stored;
+  return image_.file.flush();
+}
+
+base::Result<void> HeaderChanges::raise_version() {
+  if (image_.fields().has_v3()) return {};
+  if (auto done = snapshots_.complete_entries(); !done) return done;
+  auto fields = image_.fields();
+  fields.v2.version = 3;
+  fields.v3 = {.header_length = format::header_known_length};
+  if (auto stored = image_.header.store(fields, image_.header.extensions(), image_.header.backing_name()); !stored)
+    return stored;
+  image_.rules.zero_flag = image_.reading.rules.zero_flag = true;
+  return {};
+}
+
+base::Result<void> HeaderChanges::lower_version() {
+  const auto& h = image_.fields();
+  if (!h.has_v3()) return {};
+  if (auto done = changes_.settle(); !done) return done;
+  if (h.v3.refcount_order != 4) return refuse("version 2 has 16-bit refcounts only: change their width first");
+  if (h.v3.incompatible_features != 0)
+    return refuse("the image uses what version 2 does not have: an external data file, zstd or extended L2 entries");
+  if (h.bitmaps_consistent()) return refuse("version 2 can't hold bitmaps: remove them first");
+  if (auto done = express_zeros(); !done) return done;
+  if (auto done = changes_.settle(); !done) return done;
+  auto fields = image_.fields();
+  fields.v2.version = 2;
+  fields.v3 = {.header_length = format::disk_size<format::HeaderV2>};
+  fields.additional = {};
+  // What autoclear bits stood for is stale without them.
+  auto extensions = image_.header.extensions();
+  std::erase_if(extensions, [](const auto& e) {
+    return e.type == static_cast<std::uint32_t>(format::ExtensionType::bitmaps) ||
+           e.type == static_cast<std::uint32_t>(format::ExtensionType::feature_names);
+  });
+  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored) return stored;
+  image_.rules.zero_flag = image_.reading.rules.zero_flag = false;
+  return {};
+}
+
+base::Result<void> HeaderChanges::express_zeros() {
+  const bool shows_below = image_.names_backing();
+  for (const auto& s : image_.snapshots) {
+    const auto l1 = read_snapshot_l1(image_.file, image_.geometry(), s);
+    if (!l1) return std::unexpected(l1.error());
+    if (!shows_below) {
+      if (auto done = drop_zeros(*l1); !done) return done;
+      continue;
+    }
+    const auto found = has_zeros(*l1);
+    if (!found) return std::unexpected(found.error());
+    if (*found)
+      return refuse("a snapshot has zero clusters over the backing file, which version 2 can't express: remove it first");
+  }
+  return shows_below ? write_zeros() : drop_zeros(image_.l1);
+}
+
+base::Result<bool> HeaderChanges::has_zeros(const std::vector<std::uint64_t>& l1) const {
+  for (const auto word : l1) {
+    const format::L1Entry entry{word};
+    if (entry.offset().raw() == 0) continue;
+    const auto table = image_.tables.get(TableKind::l2, entry.offset());
+    if (!table) return std::unexpected(table.error());
+    for (std::uint64_t i = 0; i < image_.geometry().l2_entries(); ++i)
+      if (const auto slot = image_.rules.load(**table, i); !slot.entry.compressed() && slot.entry.zero()) return true;
+  }
+  return false;
+}
+
+// In place, in shared tables too: what every owner reads stays the same. A reserved cluster loses all owners that it has
+// through the table.
+base::Result<void> HeaderChanges::drop_zeros(const std::vector<std::uint64_t>& l1) {
+  for (const auto word : l1) {
+    const format::L1Entry entry{word};
+    if (entry.offset().raw() == 0) continue;
+    if (auto done = changes_.relieve(); !done) return done;
+    const auto table = image_.tables.get(TableKind::l2, entry.offset());
+    if (!table) return std::unexpected(table.error());
+    const auto owners = changes_.refcounts().get(entry.offset().raw() >> image_.geometry().cluster_bits());
+    if (!owners) return std::unexpected(owners.error());
+    for (std::uint64_t i = 0; i < image_.geometry().l2_entries(); ++i) {
+      const auto slot = image_.rules.load(**table, i);
+      if (slot.entry.compressed() || !slot.entry.zero()) continue;
+      changes_.set_slot(*table, i, {});
+      for (std::uint64_t k = 0; k < *owners; ++k) changes_.release(slot);
+    }
+  }
+  return {};
+}
+
+base::Result<void> HeaderChanges::write_zeros() {
+  const std::uint64_t cs = image_.geometry().cluster_size();
+  const std::vector<std::byte> zeros(static_cast<std::size_t>(cs));
+  const std::uint64_t end = image_.l1.size() * image_.geometry().span();
+  for (std::uint64_t at = 0; at < end;) {
+    const auto run = image_.active.find(at, end - at);
+    if (!run) return std::unexpected(run.error());
+    const std::uint64_t stop = at + run->length;
+    for (; run->source == Source::zero && at < stop; at += cs)
+      if (auto done = writer_.write(at, zeros, {end, 0}); !done) return done;
+    at = stop;
+  }
+  return {};
+}
+
+}  // namespace cowvet::engine

@@ -1,0 +1,193 @@
+#include "engine/snapshots.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "format/snapshot.hpp"
+
+namespace cowvet::engine {
+
+namespace {
+
+using base::ErrorKind;
+namespace limits = format::limits;
+
+std::vector<std::byte> extra_data(std::uint64_t vm_state, std::uint64_t disk_size) {
+  const auto bytes = format::encode(format::SnapshotExtra{vm_state, disk_size, 0});
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+base::Result<Clusters> Snapshots::place_table(const std::vector<format::Snapshot>& list, std::uint64_t& length) {
+  std::vector<std::byte> bytes;
+  for (const auto& s : list) {
+    bytes.resize((bytes.size() + 7) / 8 * 8);
+    auto plain = s;
+    plain.padding.clear();
+    const auto entry = format::encode_snapshot(plain);
+    bytes.insert(bytes.end(), entry.begin(), entry.end());
+  }
+  length = bytes.size();
+  if (list.size() > limits::max_snapshots || length > limits::max_snapshot_table)
+    return base::fail(ErrorKind::limit, "an image can't hold more snapshots: remove some first");
+  return changes_.place(bytes);
+}
+
+base::Result<void> Snapshots::switch_table(std::vector<format::Snapshot> list, Clusters table, std::uint64_t length) {
+  auto fields = image_.fields();
+  const auto old = changes_.clusters_of(fields.v2.snapshots_offset, image_.snapshot_bytes);
+  fields.v2.nb_snapshots = static_cast<std::uint32_t>(list.size());
+  fields.v2.snapshots_offset = base::HostOffset{table.first << image_.geometry().cluster_bits()};
+  if (auto stored = image_.header.store(fields); !stored) return stored;
+  if (auto flushed = image_.file.flush(); !flushed) return flushed;
+  image_.snapshots = std::move(list);
+  image_.snapshot_bytes = length;
+  return changes_.refcounts().lower(old);
+}
+
+std::string Snapshots::next_id() const {
+  std::uint64_t highest = 0;
+  for (const auto& s : image_.snapshots) {
+    std::uint64_t number = 0;
+    std::from_chars(s.id.data(), s.id.data() + s.id.size(), number);
+    highest = std::max(highest, number);
+  }
+  return std::to_string(highest + 1);
+}
+
+base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_sec, std::uint32_t date_nsec,
+                                     std::uint64_t vm_state) {
+  if (image_.rules.data_file)
+    return base::fail(ErrorKind::usage, "an image with an external data file can't have internal snapshots");
+  if (name.size() > UINT16_MAX) return base::fail(ErrorKind::usage, "the snapshot's name is too long");
+  const std::uint64_t span = image_.geometry().span();
+  const std::uint64_t vm_begin = image_.vm_state_begin();
+  // VM state that no program claims any more would be kept by this snapshot for nothing.
+  if (auto done = writer_.unmap(vm_begin + vm_state, image_.l1.size() * span); !done) return done;
+  if (auto done = changes_.settle(); !done) return done;
+
+  // All that the snapshot will own, counted and durable.
+  if (auto raised = tree_.raise(image_.l1); !raised) return raised;
+  const auto undo = [&](base::Error error) -> base::Result<void> {
+    (void)tree_.lower(image_.l1);  // at worst too high
+    return std::unexpected(std::move(error));
+  };
+  auto unflagged = image_.l1;  // COPIED speaks of the active table only
+  for (auto& word : unflagged) word &= ~format::copied_flag;
+  const auto l1 = changes_.place(encode_l1(unflagged));
+  if (!l1) return undo(l1.error());
+  format::Snapshot s;
+  s.id = next_id();
+  s.name = name;
+  s.extra = extra_data(vm_state, image_.size());
+  s.entry = {.l1_table_offset = base::HostOffset{l1->first << image_.geometry().cluster_bits()},
+             .l1_size = static_cast<std::uint32_t>(image_.l1.size()),
+             .id_size = static_cast<std::uint16_t>(s.id.size()),
+             .name_size = static_cast<std::uint16_t>(s.name.size()),
+             .date_sec = date_sec,
+             .date_nsec = date_nsec,
+             .vm_clock_nsec = 0,
+             .vm_state_size = vm_state > UINT32_MAX ? 0 : static_cast<std::uint32_t>(vm_state),
+             .extra_data_size = static_cast<std::uint32_t>(s.extra.size())};
+  auto list = image_.snapshots;
+  list.push_back(std::move(s));
+  std::uint64_t length = 0;
+  const auto table = place_table(list, length);
+  if (!table) {
+    (void)changes_.refcounts().lower(*l1);
+    return undo(table.error());
+  }
+  // From now on nothing of it is written in place.
+  auto done = changes_.commit(true);
+  if (done) done = tree_.clear_copied(image_.l1);
+  if (done) done = changes_.commit(true);
+  if (!done) {
+    (void)changes_.refcounts().lower(*table);
+    (void)changes_.refcounts().lower(*l1);
+    return undo(done.error());
+  }
+  if (auto switched = switch_table(std::move(list), *table, length); !switched) return switched;
+  // The state belongs to the snapshot; kept here it would be copied with every write.
+  if (vm_state != 0)
+    if (auto dropped = writer_.unmap(vm_begin, image_.l1.size() * span); !dropped) return dropped;
+  return changes_.settle();
+}
+
+base::Result<void> Snapshots::complete_entries() {
+  if (auto done = changes_.settle(); !done) return done;
+  constexpr std::size_t least = 16;
+  auto list = image_.snapshots;
+  bool complete = true;
+  for (auto& s : list) {
+    if (s.extra.size() >= least) continue;
+    complete = false;
+    s.extra = extra_data(s.vm_state_size(), s.disk_size_bytes().value_or(image_.size()));
+    s.entry.extra_data_size = static_cast<std::uint32_t>(s.extra.size());
+  }
+  if (complete) return {};
+  std::uint64_t length = 0;
+  const auto table = place_table(list, length);
+  if (!table) return std::unexpected(table.error());
+  if (auto done = changes_.commit(true); !done) {
+    (void)changes_.refcounts().lower(*table);
+    return done;
+  }
+  return switch_table(std::move(list), *table, length);
+}
+
+base::Result<void> Snapshots::remove(std::size_t index) {
+  if (auto done = changes_.settle(); !done) return done;
+  const auto snapshot = image_.snapshots[index];
+  const auto l1 = read_snapshot_l1(image_.file, image_.geometry(), snapshot);
+  if (!l1) return std::unexpected(l1.error());
+  auto list = image_.snapshots;
+  list.erase(list.begin() + static_cast<std::ptrdiff_t>(index));
+  std::uint64_t length = 0;
+  const auto table = place_table(list, length);
+  if (!table) return std::unexpected(table.error());
+  if (auto done = changes_.commit(true); !done) {
+    (void)changes_.refcounts().lower(*table);
+    return done;
+  }
+  if (auto switched = switch_table(std::move(list), *table, length); !switched) return switched;
+  if (auto lowered = tree_.lower(*l1); !lowered) return lowered;
+  if (auto lowered = changes_.refcounts().lower(changes_.clusters_of(snapshot.entry.l1_table_offset, l1->size() * 8)); !lowered)
+    return lowered;
+  if (auto done = changes_.settle(); !done) return done;
+  if (auto done = tree_.set_copied(); !done) return done;
+  return changes_.settle();
+}
+
+base::Result<void> Snapshots::apply(std::size_t index) {
+  const auto& g = image_.geometry();
+  const auto snapshot = image_.snapshots[index];
+  const auto old_l1 = read_snapshot_l1(image_.file, g, snapshot);
+  if (!old_l1) return std::unexpected(old_l1.error());
+  const std::uint64_t size = snapshot.disk_size_bytes().value_or(image_.size());
+  auto l1 = *old_l1;
+  l1.resize(std::max<std::size_t>(l1.size(), static_cast<std::size_t>(g.l1_entries(size))));
+  for (auto& word : l1) word &= ~format::copied_flag;
+  if (auto done = changes_.settle(); !done) return done;
+
+  if (auto raised = tree_.raise(l1); !raised) return raised;
+  const auto table = changes_.place(encode_l1(l1));
+  auto done = table ? base::Result<void>{} : std::unexpected(table.error());
+  // Tables of snapshots may carry COPIED from another time.
+  if (done) done = tree_.clear_copied(l1);
+  if (done) done = changes_.commit(true);
+  if (!done) {
+    if (table) (void)changes_.refcounts().lower(*table);
+    (void)tree_.lower(l1);
+    return done;
+  }
+  const auto before = changes_.clusters_of(image_.fields().v2.l1_table_offset, image_.l1.size() * 8);
+  if (auto switched = changes_.switch_l1(l1, *table, size); !switched) return switched;  // l1 is the old one now
+  if (auto lowered = tree_.lower(l1); !lowered) return lowered;
+  if (auto lowered = changes_.refcounts().lower(before); !lowered) return lowered;
+  return changes_.settle();
+}
+
+}  // namespace cowvet::engine

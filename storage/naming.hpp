@@ -1,0 +1,16 @@
+// The names that images call other files by, as QEMU understands them. Promises: nothing is opened, nothing
+// is normalised.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace cowvet::storage {
+
+// Whether QEMU takes the name's beginning for a protocol: "nbd://host", "json:{...}", "file:disk".
+[[nodiscard]] bool has_protocol(std::string_view name);
+
+// The name under which an image's backing file is opened: relative ones start where the image lies. `image`
+// is the image's name as it was opened.
+[[nodiscard]] std::string backing_path(std::string_view image, std::string_view backing_name);
+
+}  // namespace cowvet::storage

@@ -1,0 +1,58 @@
+// Images for tests of the engine: built by the corpus, in memory, with all that is needed to open them.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "analyzer/check.hpp"
+#include "base/result.hpp"
+#include "corpus/builder/recipe.hpp"
+#include "engine/qcow2_disk.hpp"
+#include "storage/memory.hpp"
+
+namespace cowvet::engine::testing_images {
+
+// A disk of one repeated pattern that no cluster of the corpus has at the same place: for backing files.
+class PatternDisk final : public Disk {
+ public:
+  explicit PatternDisk(std::uint64_t size) : size_(size) {}
+  [[nodiscard]] static std::byte at(std::uint64_t offset) { return static_cast<std::byte>(offset / 509 * 7 + 3); }
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+  [[nodiscard]] bool writable() const override { return false; }
+  [[nodiscard]] base::Result<void> read(base::GuestOffset at, base::MutableBytes into) const override;
+  [[nodiscard]] base::Result<Extent> extent(base::GuestOffset, std::uint64_t most) const override {
+    return Extent{.length = most, .allocated = true, .data = true};
+  }
+  [[nodiscard]] base::Result<void> write(base::GuestOffset, base::ConstBytes) override { return refuse(); }
+  [[nodiscard]] base::Result<void> zero(base::GuestOffset, std::uint64_t, Unmap) override { return refuse(); }
+  [[nodiscard]] base::Result<void> discard(base::GuestOffset, std::uint64_t) override { return refuse(); }
+  [[nodiscard]] base::Result<void> flush() override { return {}; }
+
+ private:
+  static base::Result<void> refuse() { return base::fail(base::ErrorKind::usage, "a pattern"); }
+  std::uint64_t size_;
+};
+
+// What a check finds, one line each, warnings left out. With leaks allowed, so is a leaked L2 table whose content another
+// table has too; `tables_too`: any leaked table, as giving up a snapshot may leave.
+enum class Leaks : std::uint8_t { none, allowed, tables_too };
+[[nodiscard]] std::string findings(const storage::Device& device, Leaks leaks = Leaks::none, bool deep = false);
+
+[[nodiscard]] corpus::BuiltImage build(std::string_view recipe);
+
+template <class T>
+[[nodiscard]] T must(base::Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message);
+  return std::move(*result);
+}
+inline void must(const base::Result<void>& result) {
+  if (!result) throw std::runtime_error(result.error().message);
+}
+
+[[nodiscard]] std::vector<std::byte> content(const Disk& disk);
+
+}  // namespace cowvet::engine::testing_images
