@@ -19,16 +19,17 @@ enum class ImageFormat : std::uint8_t { probe, qcow2, raw };
 struct ChainOptions {
   ImageFormat format = ImageFormat::probe;  // of the top
   bool writable = false;
-  bool no_backing = false;  // the top alone; what it does not have reads as zeros
+  bool no_backing = false;                  // the top alone; what it does not have reads as zeros
   std::optional<std::string> backing = {};  // another backing file than the image names (empty: none)
   std::optional<ImageFormat> backing_format = {};
-  std::optional<std::string> secret = {};   // opens every encrypted layer
+  std::optional<std::string> secret = {};    // opens every encrypted layer
   std::optional<std::string> snapshot = {};  // the top shows this internal snapshot, read-only
-  std::uint64_t cache_bytes = 16ULL << 20;  // of the top; lower layers get as much
+  std::uint64_t cache_bytes = 16ULL << 20;   // of the top; lower layers get as much
 };
 
 // Opens a file by name: cli/ hands in how (locks, --io).
-using OpenFile = std::function<base::Result<std::unique_ptr<storage::Device>>(const std::string& file, bool writable)>;
+using OpenFile =
+    std::function<base::Result<std::unique_ptr<storage::Device>>(const std::string& file, bool writable)>;
 
 // A disk with everything that it needs to live.
 class OpenImage {
@@ -43,7 +44,8 @@ class OpenImage {
   [[nodiscard]] virtual base::Result<void> close() = 0;  // of the top
 };
 
-[[nodiscard]] base::Result<std::unique_ptr<OpenImage>> open_image(const std::string& file, const ChainOptions& options,
+[[nodiscard]] base::Result<std::unique_ptr<OpenImage>> open_image(const std::string& file,
+                                                                  const ChainOptions& options,
                                                                   const OpenFile& open);
 
 // Extents of the whole chain: merged like `qemu-img map` does; depth counts from the top.
@@ -51,6 +53,7 @@ struct ChainExtent {
   Extent extent;
   std::size_t depth = 0;
 };
-[[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most);
+[[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at,
+                                                     std::uint64_t most);
 
 }  // namespace cowvet::engine

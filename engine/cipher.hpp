@@ -37,7 +37,8 @@ struct EncryptOptions {
 [[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_aes(std::string_view secret);
 // LUKS: `header` are the bytes that the encryption extension names. Error usage: no key slot opens with the secret, or a
 // cipher that is not supported (named).
-[[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_luks(base::ConstBytes header, std::string_view secret);
+[[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_luks(base::ConstBytes header,
+                                                                    std::string_view secret);
 // A new LUKS header with one key slot, and the cipher that it opens.
 struct NewLuks {
   std::vector<std::byte> header;  // header, key material of eight slots, up to the payload

@@ -15,10 +15,10 @@
 namespace cowvet::engine {
 
 struct CreateOptions {
-  std::uint64_t size = 0;                // bytes; rounded up to whole sectors
-  std::uint32_t version = 3;             // compat: 0.10 is 2, 1.1 is 3
-  std::uint64_t cluster_size = 65536;    // bytes
-  std::uint32_t refcount_bits = 16;      // 1 to 64, a power of two
+  std::uint64_t size = 0;              // bytes; rounded up to whole sectors
+  std::uint32_t version = 3;           // compat: 0.10 is 2, 1.1 is 3
+  std::uint64_t cluster_size = 65536;  // bytes
+  std::uint32_t refcount_bits = 16;    // 1 to 64, a power of two
   bool lazy_refcounts = false;
   bool extended_l2 = false;
   format::Compression compression = format::Compression::deflate;

@@ -11,7 +11,8 @@ namespace cowvet::engine {
 
 class DiskSize {
  public:
-  DiskSize(Image& image, Changes& changes, ClusterWriter& writer) : image_(image), changes_(changes), writer_(writer) {}
+  DiskSize(Image& image, Changes& changes, ClusterWriter& writer)
+      : image_(image), changes_(changes), writer_(writer) {}
 
   [[nodiscard]] base::Result<void> resize(std::uint64_t size, Preallocation preallocation);
   // An L1 table with at least so many entries.

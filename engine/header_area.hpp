@@ -57,7 +57,8 @@ class HeaderArea {
     format::Header header;
   };
   // The first cluster as it shall be. With `first_sector_only`, all but the name stays as it is behind the first sector.
-  [[nodiscard]] std::optional<Composed> compose(format::Header header, const std::vector<OwnExtension>& extensions,
+  [[nodiscard]] std::optional<Composed> compose(format::Header header,
+                                                const std::vector<OwnExtension>& extensions,
                                                 const std::optional<std::string>& backing_name,
                                                 bool first_sector_only) const;
   [[nodiscard]] std::array<Part, 2> live_tail() const;

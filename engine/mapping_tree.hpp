@@ -27,8 +27,8 @@ class MappingTree {
  private:
   using Visit = std::function<base::Result<void>(Clusters)>;
   // Visits what the first `most` references name, table by table: its clusters, then the table. `done` counts them.
-  [[nodiscard]] base::Result<void> walk(const std::vector<std::uint64_t>& l1, const Visit& visit, std::uint64_t most,
-                                        std::uint64_t& done);
+  [[nodiscard]] base::Result<void> walk(const std::vector<std::uint64_t>& l1, const Visit& visit,
+                                        std::uint64_t most, std::uint64_t& done);
   [[nodiscard]] base::Result<TablePointer> table(std::uint64_t word) const;
 
   Image& image_;

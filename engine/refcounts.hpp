@@ -63,7 +63,7 @@ class Refcounts {
   HeaderArea& header_;
   TableCache& tables_;
   format::Geometry geometry_;
-  std::vector<std::uint64_t> table_;     // entries, as in the file once published
+  std::vector<std::uint64_t> table_;  // entries, as in the file once published
   std::uint64_t table_offset_ = 0;
   std::set<std::uint64_t> new_entries_;  // indices not in the file yet
   bool moved_ = false;                   // the whole table lies at a place that the header does not name yet

@@ -19,7 +19,8 @@ using Bytes = std::vector<std::byte>;
 using storage::Event;
 
 // The image after the events up to `end`, of which those behind the last flush may be left out.
-Bytes replay(const Bytes& start, std::span<const Event> events, const std::function<bool(std::size_t)>& kept) {
+Bytes replay(const Bytes& start, std::span<const Event> events,
+             const std::function<bool(std::size_t)>& kept) {
   Bytes bytes = start;
   std::size_t durable = 0;
   for (std::size_t i = 0; i < events.size(); ++i)
@@ -72,15 +73,21 @@ void Crash::judge(const Bytes& image, const std::string& when) {
   ASSERT_TRUE(std::ranges::any_of(allowed_, fits)) << when << ": a disk of " << now.size() << " bytes";
   for (std::size_t at = 0; at < now.size(); at += 512) {
     const auto sector = base::ConstBytes(now).subspan(at, std::min<std::size_t>(512, now.size() - at));
-    ASSERT_TRUE(std::ranges::any_of(allowed_, [&](const Bytes& state) {
-      return at < state.size() && std::ranges::equal(sector, base::ConstBytes(state).subspan(at, std::min(sector.size(), state.size() - at)));
-    })) << when << ": neither old nor new at " << at;
+    ASSERT_TRUE(std::ranges::any_of(allowed_,
+                                    [&](const Bytes& state) {
+                                      return at < state.size() &&
+                                             std::ranges::equal(
+                                                 sector, base::ConstBytes(state).subspan(
+                                                             at, std::min(sector.size(), state.size() - at)));
+                                    }))
+        << when << ": neither old nor new at " << at;
   }
   // Snapshots that were there stay, and read as before; also after one more write.
   for (int pass = 0; pass < 2; ++pass) {
     for (std::size_t i = 0; i < snapshots_.size() && i < (*opened)->snapshots().size(); ++i) {
       const auto snapshot = must((*opened)->snapshot_disk((*opened)->snapshots()[i].id));
-      ASSERT_TRUE(std::ranges::any_of(snapshots_, [&](const Bytes& s) { return s == content(*snapshot); })) << when << ": snapshot";
+      ASSERT_TRUE(std::ranges::any_of(snapshots_, [&](const Bytes& s) { return s == content(*snapshot); }))
+          << when << ": snapshot";
     }
     if (pass == 1) break;
     auto again = Qcow2Disk::open(device, {.writable = true});
@@ -111,18 +118,24 @@ TEST_P(Crash, leaves_a_sound_image) {
   std::mt19937 random(1);
   for (std::size_t end = 0; end <= events.size() && !HasFatalFailure(); ++end) {
     const auto prefix = std::span(events).first(end);
-    const auto name = [&](std::string_view how) { return fmt::format("{} after {} of {} events{}", load.name, end, events.size(), how); };
+    const auto name = [&](std::string_view how) {
+      return fmt::format("{} after {} of {} events{}", load.name, end, events.size(), how);
+    };
     judge(replay(start, prefix, [](std::size_t) { return true; }), name(""));
     if (end != events.size() && events[end].kind != Event::Kind::flush) continue;
     // Before the next flush, anything since the last one may be missing.
     judge(replay(start, prefix, [](std::size_t) { return false; }), name(", none unflushed"));
-    for (std::size_t lost = end; lost > 0 && events[lost - 1].kind != Event::Kind::flush && !HasFatalFailure(); --lost) {
-      judge(replay(start, prefix, [&](std::size_t i) { return i != lost - 1; }), name(fmt::format(" without {}", lost - 1)));
-      judge(replay(start, prefix, [&](std::size_t i) { return i == lost - 1; }), name(fmt::format(" with {} alone", lost - 1)));
+    for (std::size_t lost = end;
+         lost > 0 && events[lost - 1].kind != Event::Kind::flush && !HasFatalFailure(); --lost) {
+      judge(replay(start, prefix, [&](std::size_t i) { return i != lost - 1; }),
+            name(fmt::format(" without {}", lost - 1)));
+      judge(replay(start, prefix, [&](std::size_t i) { return i == lost - 1; }),
+            name(fmt::format(" with {} alone", lost - 1)));
     }
     for (int i = 0; i < 24 && !HasFatalFailure(); ++i) {
       const auto salt = random();
-      judge(replay(start, prefix, [&](std::size_t k) { return std::hash<std::size_t>{}(k * 2654435761U ^ salt) >> 7 & 1U; }),
+      judge(replay(start, prefix,
+                   [&](std::size_t k) { return std::hash<std::size_t>{}(k * 2654435761U ^ salt) >> 7 & 1U; }),
             name(fmt::format(" with random part {}", i)));
     }
   }
@@ -136,14 +149,18 @@ std::vector<Workload> workloads() {
   const std::string small = "image size=128K cluster_size=4K\ndata 0..7\nzero 9\ncompressed 12..15\n";
   const std::string shared = small + "snapshot name=a\n";
   const std::string tiny = "image size=96K cluster_size=512 refcount_bits=64\ndata 0..7\n";
-  const std::string pieces = "image size=256K cluster_size=16K extended_l2\ndata 0..3\nsubclusters 5 allocated=0..9\n";
+  const std::string pieces =
+      "image size=256K cluster_size=16K extended_l2\ndata 0..3\nsubclusters 5 allocated=0..9\n";
   const auto add = [&](std::string name, std::string recipe, decltype(Workload::work) work) {
     list.push_back({.name = std::move(name), .recipe = std::move(recipe), .work = std::move(work)});
   };
-  for (const auto& [kind, recipe] : {std::pair{"plain", small}, {"shared", shared}, {"tiny", tiny}, {"pieces", pieces}}) {
+  for (const auto& [kind, recipe] :
+       {std::pair{"plain", small}, {"shared", shared}, {"tiny", tiny}, {"pieces", pieces}}) {
     const std::string k = std::string("_") + kind;
-    add("write_new" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
-    add("write_over" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.write(at(1000), filled(9000, 1))); });
+    add("write_new" + k, recipe,
+        [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
+    add("write_over" + k, recipe,
+        [](Qcow2Disk& d, const auto&) { must(d.write(at(1000), filled(9000, 1))); });
     add("zero" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.zero(at(1000), 50000, Unmap::yes)); });
     add("discard_then_write" + k, recipe, [](Qcow2Disk& d, const auto& note) {
       must(d.discard(at(0), 16384));
@@ -157,7 +174,8 @@ std::vector<Workload> workloads() {
       note();
       must(d.write(at(65536), filled(16384, 2)));
     });
-    add("compressed_new" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.write_compressed(at(65536), filled(32768, 3))); });
+    add("compressed_new" + k, recipe,
+        [](Qcow2Disk& d, const auto&) { must(d.write_compressed(at(65536), filled(32768, 3))); });
     add("compressed_over" + k, recipe, [](Qcow2Disk& d, const auto& note) {
       must(d.write_compressed(at(0), filled(32768, 3)));
       note();
@@ -174,12 +192,17 @@ std::vector<Workload> workloads() {
   // Here whole tables are made before they have an owner, or are left before they are counted down: a leaked table is
   // told from a lost one by nobody.
   const auto rare = [&](std::string name, std::string recipe, decltype(Workload::work) work) {
-    list.push_back({.name = std::move(name), .recipe = std::move(recipe), .work = std::move(work), .leaks = Leaks::tables_too});
+    list.push_back({.name = std::move(name),
+                    .recipe = std::move(recipe),
+                    .work = std::move(work),
+                    .leaks = Leaks::tables_too});
   };
   const std::string two = shared + "data 2..5\nsnapshot name=b\ndata 4..6\n";
-  for (const auto& [kind, recipe] : {std::pair{"plain", small}, {"two", two}, {"tiny", tiny}, {"pieces", pieces}}) {
+  for (const auto& [kind, recipe] :
+       {std::pair{"plain", small}, {"two", two}, {"tiny", tiny}, {"pieces", pieces}}) {
     const std::string k = std::string("_") + kind;
-    rare("snapshot" + k, recipe, [](Qcow2Disk& d, const auto&) { (void)must(d.create_snapshot("new", 1, 2)); });
+    rare("snapshot" + k, recipe,
+         [](Qcow2Disk& d, const auto&) { (void)must(d.create_snapshot("new", 1, 2)); });
     rare("snapshot_then_write" + k, recipe, [](Qcow2Disk& d, const auto& note) {
       (void)must(d.create_snapshot("new", 1, 2));
       note();
@@ -196,22 +219,25 @@ std::vector<Workload> workloads() {
   rare("apply", two, [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
   rare("apply_then_write", two, [](Qcow2Disk& d, const auto& note) {
     must(d.apply_snapshot("a"));
-      note();
+    note();
     must(d.write(at(1000), filled(9000, 1)));
   });
-  rare("apply_of_another_size", "image size=128K cluster_size=4K\ndata 0..7\nsnapshot name=a\nresize 64K\ndata 2", [](Qcow2Disk& d, const auto&) {
-    must(d.apply_snapshot("a"));
-  });
+  rare("apply_of_another_size",
+       "image size=128K cluster_size=4K\ndata 0..7\nsnapshot name=a\nresize 64K\ndata 2",
+       [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
   rare("remove_first", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("a")); });
   rare("remove_last", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("b")); });
   rare("remove_then_write", shared, [](Qcow2Disk& d, const auto& note) {
     must(d.remove_snapshot("a"));
-      note();
+    note();
     must(d.write(at(1000), filled(9000, 1)));
   });
-  const std::string recording = small + "bitmap name=on granularity=4K set=0..3 auto\nbitmap name=off granularity=4K set=5\n";
-  const std::string named = "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
-  rare("bitmap_written", recording, [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
+  const std::string recording =
+      small + "bitmap name=on granularity=4K set=0..3 auto\nbitmap name=off granularity=4K set=5\n";
+  const std::string named =
+      "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
+  rare("bitmap_written", recording,
+       [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
   rare("bitmap_added", small, [](Qcow2Disk& d, const auto&) { must(d.add_bitmap("new", 4096, true)); });
   rare("bitmap_added_to_others", recording, [](Qcow2Disk& d, const auto& note) {
     must(d.write(at(60000), filled(20000, 1)));
@@ -220,12 +246,15 @@ std::vector<Workload> workloads() {
     must(d.write(at(0), filled(20000, 1)));
   });
   rare("bitmap_removed", recording, [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("off")); });
-  rare("bitmap_last_removed", small + "bitmap name=b set=1", [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
+  rare("bitmap_last_removed", small + "bitmap name=b set=1",
+       [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
   rare("bitmap_enabled", recording, [](Qcow2Disk& d, const auto&) { must(d.enable_bitmap("off", true)); });
   rare("bitmap_resized", recording, [](Qcow2Disk& d, const auto&) { must(d.resize(1 << 20)); });
-  rare("backing_renamed", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
+  rare("backing_renamed", named,
+       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
   rare("backing_dropped", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("", "")); });
-  rare("backing_long_name", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
+  rare("backing_long_name", named,
+       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
   rare("refcounts_widened", two, [](Qcow2Disk& d, const auto&) {
     base::Progress progress;
     must(d.set_refcount_order(6, progress));
@@ -234,21 +263,24 @@ std::vector<Workload> workloads() {
     base::Progress progress;
     must(d.set_refcount_order(2, progress));
   });
-  rare("version_lowered", two + "zero 1 preallocated\nzero 2\n", [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
-  rare("version_raised", "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot name=a\ndata 3",
+  rare("version_lowered", two + "zero 1 preallocated\nzero 2\n",
+       [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
+  rare("version_raised",
+       "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot "
+       "name=a\ndata 3",
        [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
   rare("vm_state", shared, [](Qcow2Disk& d, const auto&) {
     must(d.write_vm_state(5000, filled(9000, 7)));
     (void)must(d.create_snapshot("new", 1, 2));
   });
   // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
-  rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n", [](Qcow2Disk& d, const auto&) {
-    must(d.write(at(3500 * 512), filled(400 * 512, 1)));
-  });
+  rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
+       [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });
   return list;
 }
 
-INSTANTIATE_TEST_SUITE_P(all, Crash, testing::ValuesIn(workloads()), [](const auto& tested) { return tested.param.name; });
+INSTANTIATE_TEST_SUITE_P(all, Crash, testing::ValuesIn(workloads()),
+                         [](const auto& tested) { return tested.param.name; });
 
 }  // namespace
 }  // namespace cowvet::engine
