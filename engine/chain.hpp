@@ -1,5 +1,6 @@
-// An image and what lies below it, opened by name. Promises: names become paths as QEMU makes them; a chain that comes back
-// to itself, or is deeper than a stated limit, is an error that names the files; lower layers are never opened for writing.
+// An image and what lies below it, opened by name. Promises: names become paths as QEMU makes them; a chain
+// that comes back to itself, or is deeper than a stated limit, is an error that names the files; lower layers
+// are never opened for writing.
 #pragma once
 #include <functional>
 #include <memory>

@@ -1,5 +1,6 @@
-// Changes of an image's metadata on their way into the file. Promises: whatever a crash leaves of them is an image with at
-// worst leaked clusters, and what commit() returned for is there. All of the engine's changes pass through here.
+// Changes of an image's metadata on their way into the file. Promises: whatever a crash leaves of them is an
+// image with at worst leaked clusters, and what commit() returned for is there. All of the engine's changes
+// pass through here.
 //
 // The order, and why it is enough:
 //  1. Refcount blocks, in which counts only rise. New blocks are flushed before the refcount table names them. Guest data,
@@ -54,8 +55,8 @@ class Changes {
   // Writes bytes to new clusters, counted but not durable; no clusters for no bytes.
   [[nodiscard]] base::Result<Clusters> place(base::ConstBytes bytes);
   [[nodiscard]] Clusters clusters_of(base::HostOffset at, std::uint64_t length) const;
-  // Makes `l1`, which lies durably in `table`, the active L1 table of a disk of `size` bytes: one write of the header, and
-  // durable. `l1` becomes the table before, whose clusters are still counted.
+  // Makes `l1`, which lies durably in `table`, the active L1 table of a disk of `size` bytes: one write of
+  // the header, and durable. `l1` becomes the table before, whose clusters are still counted.
   [[nodiscard]] base::Result<void> switch_l1(std::vector<std::uint64_t>& l1, Clusters table,
                                              std::uint64_t size);
 

@@ -1,5 +1,6 @@
-// Encryption of an image's data clusters: LUKS1 and QEMU's old AES method. Promises: sectors of 512 bytes, numbered by the
-// place that the method counts by (LUKS: host offset; AES: guest offset); keys are wiped from memory when a Cipher ends.
+// Encryption of an image's data clusters: LUKS1 and QEMU's old AES method. Promises: sectors of 512 bytes,
+// numbered by the place that the method counts by (LUKS: host offset; AES: guest offset); keys are wiped from
+// memory when a Cipher ends.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -35,8 +36,8 @@ struct EncryptOptions {
 
 // Old AES (crypt_method 1).
 [[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_aes(std::string_view secret);
-// LUKS: `header` are the bytes that the encryption extension names. Error usage: no key slot opens with the secret, or a
-// cipher that is not supported (named).
+// LUKS: `header` are the bytes that the encryption extension names. Error usage: no key slot opens with the
+// secret, or a cipher that is not supported (named).
 [[nodiscard]] base::Result<std::shared_ptr<const Cipher>> open_luks(base::ConstBytes header,
                                                                     std::string_view secret);
 // A new LUKS header with one key slot, and the cipher that it opens.

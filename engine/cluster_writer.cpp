@@ -1,5 +1,6 @@
-// Writing data. A write is cut at L2 tables, then into runs of clusters that are treated alike: those written where they
-// are, those replaced whole by new ones, and single ones of which some content must be copied first.
+// Writing data. A write is cut at L2 tables, then into runs of clusters that are treated alike: those written
+// where they are, those replaced whole by new ones, and single ones of which some content must be copied
+// first.
 #include "engine/cluster_writer.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// Changes of guest data: writes, zeros, discards, compressed clusters. Promises: data lies in its cluster before anything
-// names it; what a snapshot or another layer still shows is never overwritten; after an error each byte reads as before or
-// as asked for.
+// Changes of guest data: writes, zeros, discards, compressed clusters. Promises: data lies in its cluster
+// before anything names it; what a snapshot or another layer still shows is never overwritten; after an error
+// each byte reads as before or as asked for.
 #pragma once
 #include <cstdint>
 

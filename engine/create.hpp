@@ -35,8 +35,8 @@ struct CreateOptions {
 [[nodiscard]] base::Result<void> create_qcow2(storage::Device& device, storage::Device* data_file,
                                               const CreateOptions& options, base::Progress& progress);
 
-// Bytes that an image with these options takes on disk: with nothing but metadata for `allocated` bytes of data, and when
-// every cluster is written; the figures of `qemu-img measure`.
+// Bytes that an image with these options takes on disk: with nothing but metadata for `allocated` bytes of
+// data, and when every cluster is written; the figures of `qemu-img measure`.
 struct Measure {
   std::uint64_t required = 0, fully_allocated = 0;
 };

@@ -1,5 +1,5 @@
-// The disk's size. Promises: growing takes effect last, when all that the new part needs is durable, and reads as zeros;
-// shrinking takes effect first, and only then gives anything up.
+// The disk's size. Promises: growing takes effect last, when all that the new part needs is durable, and
+// reads as zeros; shrinking takes effect first, and only then gives anything up.
 #pragma once
 #include <cstdint>
 

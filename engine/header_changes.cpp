@@ -128,8 +128,8 @@ base::Result<bool> HeaderChanges::has_zeros(const std::vector<std::uint64_t>& l1
   return false;
 }
 
-// In place, in shared tables too: what every owner reads stays the same. A reserved cluster loses all owners that it has
-// through the table.
+// In place, in shared tables too: what every owner reads stays the same. A reserved cluster loses all owners
+// that it has through the table.
 base::Result<void> HeaderChanges::drop_zeros(const std::vector<std::uint64_t>& l1) {
   for (const auto word : l1) {
     const format::L1Entry entry{word};

@@ -1,6 +1,7 @@
 // The writing half of the header area. The file's first sector is the unit that a crash leaves whole. What lies in the
-// cluster behind it is written only where the header in the file does not refer to it, and flushed before the first sector
-// does. Names of features help only people: where they are in the way, they go first and come back last.
+// cluster behind it is written only where the header in the file does not refer to it, and flushed before the
+// first sector does. Names of features help only people: where they are in the way, they go first and come
+// back last.
 #include <algorithm>
 #include <array>
 
@@ -30,8 +31,8 @@ void put_fields(std::vector<std::byte>& bytes, const format::Header& header) {
       base::ConstBytes(additional).first(std::min(there, additional.size())));
 }
 
-// Writes the extensions from `begin` on, and the record that ends the list before `limit`. Returns where it ends; nothing
-// when they don't fit.
+// Writes the extensions from `begin` on, and the record that ends the list before `limit`. Returns where it
+// ends; nothing when they don't fit.
 std::optional<std::size_t> put_extensions(std::vector<std::byte>& bytes, std::size_t begin, std::size_t limit,
                                           const std::vector<OwnExtension>& extensions) {
   std::size_t length = record;

@@ -1,5 +1,6 @@
-// Reading one mapping: the active disk or a snapshot's. Promises: safe from several threads at once; neighbouring clusters
-// become one access of the device; what can't be read is an error with its place, never zeros.
+// Reading one mapping: the active disk or a snapshot's. Promises: safe from several threads at once;
+// neighbouring clusters become one access of the device; what can't be read is an error with its place, never
+// zeros.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -1,5 +1,5 @@
-// All that one L1 table refers to, taken together: what snapshots count up and down. Promises: a count that does not fit
-// is an error after which all counts are as before.
+// All that one L1 table refers to, taken together: what snapshots count up and down. Promises: a count that
+// does not fit is an error after which all counts are as before.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -1,6 +1,6 @@
-// A device as the engine writes it. Promises: a read gives all bytes or an error that says what could not be read; a flush
-// does nothing when nothing was written since the last one; after a failed flush, or a failed write that may or may not
-// have happened and matters, every later change fails with the same error.
+// A device as the engine writes it. Promises: a read gives all bytes or an error that says what could not be
+// read; a flush does nothing when nothing was written since the last one; after a failed flush, or a failed
+// write that may or may not have happened and matters, every later change fails with the same error.
 #pragma once
 #include <cstdint>
 #include <optional>

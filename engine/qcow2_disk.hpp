@@ -1,6 +1,7 @@
-// A qcow2 image as a disk: reading, writing, snapshots, bitmaps, resizing. Promises: after a crash at any moment the image
-// has at worst leaked clusters, and holds all that was flushed (the order of writes: engine/README.md); an image that can't
-// be read without guessing is refused with the reason, never repaired on the way; opened for reading it changes nothing.
+// A qcow2 image as a disk: reading, writing, snapshots, bitmaps, resizing. Promises: after a crash at any
+// moment the image has at worst leaked clusters, and holds all that was flushed (the order of writes:
+// engine/README.md); an image that can't be read without guessing is refused with the reason, never repaired
+// on the way; opened for reading it changes nothing.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -23,7 +24,8 @@ class Cipher;  // engine/cipher.hpp: encrypts and decrypts sectors of one image
 
 struct OpenOptions {
   bool writable = false;
-  // What lies below: the backing file, null when there is none or when it is not wanted (unallocated reads as zeros then).
+  // What lies below: the backing file, null when there is none or when it is not wanted (unallocated reads as
+  // zeros then).
   std::shared_ptr<const Disk> backing = nullptr;
   // The external data file; must outlive the disk. Needed for data access when the image has one.
   storage::Device* data_file = nullptr;
@@ -53,9 +55,10 @@ enum class Preallocation : std::uint8_t { off, metadata, falloc, full };
 
 class Qcow2Disk final : public Disk {
  public:
-  // `device` must outlive the disk. Errors: usage for what is no usable qcow2 image (message says which field and what to
-  // do), io. Opening for writing refuses images marked corrupt or with unknown incompatible features, and brings the
-  // refcounts of a dirty image up to date first (only when everything else is sound).
+  // `device` must outlive the disk. Errors: usage for what is no usable qcow2 image (message says which field
+  // and what to do), io. Opening for writing refuses images marked corrupt or with unknown incompatible
+  // features, and brings the refcounts of a dirty image up to date first (only when everything else is
+  // sound).
   [[nodiscard]] static base::Result<std::unique_ptr<Qcow2Disk>> open(storage::Device& device,
                                                                      const OpenOptions& options);
   // Closes without writing: what was not flushed is gone, as after a crash. Call close() to end properly.
@@ -70,8 +73,8 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> discard(base::GuestOffset at, std::uint64_t length) override;
   [[nodiscard]] base::Result<void> flush() override;
 
-  // Writes clusters compressed; `at` is a multiple of the cluster size, `bytes` whole clusters (the disk's last may be cut).
-  // A cluster that does not shrink is stored plainly.
+  // Writes clusters compressed; `at` is a multiple of the cluster size, `bytes` whole clusters (the disk's
+  // last may be cut). A cluster that does not shrink is stored plainly.
   [[nodiscard]] base::Result<void> write_compressed(base::GuestOffset at, base::ConstBytes bytes);
   // The same with the compression done by the caller, on whatever thread: compress() is const and thread-safe; an empty
   // result means that the cluster does not shrink.
@@ -113,8 +116,8 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<bool> bitmap_marked(std::string_view name, base::GuestOffset at,
                                                  std::uint64_t length) const;
 
-  // The header's changeable parts (amend, rebase). Each is one atomic write of the first sector, or of a new name followed
-  // by it.
+  // The header's changeable parts (amend, rebase). Each is one atomic write of the first sector, or of a new
+  // name followed by it.
   [[nodiscard]] base::Result<void> set_backing_file(std::string_view name,
                                                     std::string_view format);  // empty name: none
   [[nodiscard]] base::Result<void> set_lazy_refcounts(bool on);

@@ -1,5 +1,5 @@
-// A raw image as a disk: byte n of the file is byte n of the disk. A file whose length is no multiple of 512 reads as zeros
-// up to the next one.
+// A raw image as a disk: byte n of the file is byte n of the disk. A file whose length is no multiple of 512
+// reads as zeros up to the next one.
 #pragma once
 #include <memory>
 

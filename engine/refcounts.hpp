@@ -1,6 +1,7 @@
-// The refcounts of host clusters, and which clusters are free. Promises: counts rise at once and in any order, since too
-// high a count only wastes space; a count is lowered only by whoever knows that nothing durable uses the cluster; a
-// cluster handed out was counted by nobody. Memory only: what is written when, engine/changes.hpp decides.
+// The refcounts of host clusters, and which clusters are free. Promises: counts rise at once and in any
+// order, since too high a count only wastes space; a count is lowered only by whoever knows that nothing
+// durable uses the cluster; a cluster handed out was counted by nobody. Memory only: what is written when,
+// engine/changes.hpp decides.
 #pragma once
 #include <cstdint>
 #include <set>

@@ -1,5 +1,5 @@
-// Internal snapshots: taking, applying, removing. Promises: until the one write of the header that makes the change, a crash
-// leaves the image as it was, with clusters leaked; after it, as asked for.
+// Internal snapshots: taking, applying, removing. Promises: until the one write of the header that makes the
+// change, a crash leaves the image as it was, with clusters leaked; after it, as asked for.
 #pragma once
 #include <cstdint>
 #include <string>

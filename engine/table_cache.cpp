@@ -28,7 +28,8 @@ base::Result<TablePointer> TableCache::get(TableKind kind, base::HostOffset at) 
   return table;
 }
 
-// Under the lock. Tables that must stay are put to the front, so that the search for one that may go is short on average.
+// Under the lock. Tables that must stay are put to the front, so that the search for one that may go is short
+// on average.
 void TableCache::insert(const std::shared_ptr<Table>& table) const {
   constexpr int patience = 16;
   order_.push_front(table);

@@ -1,6 +1,6 @@
-// L2 tables and refcount blocks in memory. Promises: a table that somebody holds, or that has changes, stays; beyond that
-// the memory is bounded, and the table used longest ago goes first. get() is safe from several threads; changes are made
-// by one thread, with nobody reading.
+// L2 tables and refcount blocks in memory. Promises: a table that somebody holds, or that has changes, stays;
+// beyond that the memory is bounded, and the table used longest ago goes first. get() is safe from several
+// threads; changes are made by one thread, with nobody reading.
 #pragma once
 #include <cstdint>
 #include <list>

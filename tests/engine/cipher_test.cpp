@@ -1,5 +1,5 @@
-// Encrypted images, with a cipher that anybody can compute: what is written reads back, what lies in the file is encrypted
-// by the right sector numbers, and without the key there is no data.
+// Encrypted images, with a cipher that anybody can compute: what is written reads back, what lies in the file
+// is encrypted by the right sector numbers, and without the key there is no data.
 #include "engine/cipher.hpp"
 
 #include <random>

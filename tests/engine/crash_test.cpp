@@ -1,6 +1,6 @@
-// What a crash leaves. Every operation's writes are recorded; each prefix of them, with every single unflushed write and
-// random sets of them missing, is an image that a crash may leave: it has at worst leaks, every snapshot reads as it did,
-// and every byte of the disk reads as at the last flush or as written since.
+// What a crash leaves. Every operation's writes are recorded; each prefix of them, with every single
+// unflushed write and random sets of them missing, is an image that a crash may leave: it has at worst leaks,
+// every snapshot reads as it did, and every byte of the disk reads as at the last flush or as written since.
 #include <algorithm>
 #include <functional>
 #include <random>
@@ -273,6 +273,14 @@ std::vector<Workload> workloads() {
     must(d.write_vm_state(5000, filled(9000, 7)));
     (void)must(d.create_snapshot("new", 1, 2));
   });
+  // Runs that are large enough to be given back to the file system.
+  add("space_given_back", "image size=512K cluster_size=64K\ndata 0..7\n",
+      [](Qcow2Disk& d, const auto& note) {
+        must(d.discard(at(0), 256 << 10));
+        note();
+        must(d.flush());
+        must(d.write(at(256 << 10), filled(64 << 10, 2)));
+      });
   // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
   rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
        [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });

@@ -1,6 +1,6 @@
-// Faults of the device. At each of its calls in turn, once and from then on, reading, writing, growing or flushing fails:
-// the operation says so or was not touched, what was flushed is still there, the image opens, and the check finds at worst
-// leaks. A failed flush ends all changes.
+// Faults of the device. At each of its calls in turn, once and from then on, reading, writing, growing or
+// flushing fails: the operation says so or was not touched, what was flushed is still there, the image opens,
+// and the check finds at worst leaks. A failed flush ends all changes.
 #include "storage/fault.hpp"
 
 #include <algorithm>

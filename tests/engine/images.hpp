@@ -39,8 +39,8 @@ class PatternDisk final : public Disk {
   std::uint64_t size_;
 };
 
-// What a check finds, one line each, warnings left out. With leaks allowed, so is a leaked L2 table whose content another
-// table has too; `tables_too`: any leaked table, as giving up a snapshot may leave.
+// What a check finds, one line each, warnings left out. With leaks allowed, so is a leaked L2 table whose
+// content another table has too; `tables_too`: any leaked table, as giving up a snapshot may leave.
 enum class Leaks : std::uint8_t { none, allowed, tables_too };
 [[nodiscard]] std::string findings(const storage::Device& device, Leaks leaks = Leaks::none,
                                    bool deep = false);

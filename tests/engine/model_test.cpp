@@ -1,5 +1,5 @@
-// Random operations against a flat array of bytes, over many geometries. After each step the disk reads as the array does;
-// every few steps, and after each reopening, the check finds nothing.
+// Random operations against a flat array of bytes, over many geometries. After each step the disk reads as
+// the array does; every few steps, and after each reopening, the check finds nothing.
 #include <algorithm>
 #include <map>
 #include <random>

@@ -1,5 +1,5 @@
-// Every sound image of the corpus reads as its recipe says, whole and in odd parts, the snapshots too; and what can't be
-// read is an error.
+// Every sound image of the corpus reads as its recipe says, whole and in odd parts, the snapshots too; and
+// what can't be read is an error.
 #include <algorithm>
 #include <thread>
 
