@@ -149,6 +149,7 @@ TEST(Snapshots, with_copied_flags_from_another_time_are_not_written_in_place) {
       "set snapshot[0].l2[0][3] |= 0x8000000000000000\nset snapshot[0].l1[0] |= 0x8000000000000000");
   const auto old = content(*must(image->snapshot_disk("a")));
   must(image->apply_snapshot("a"));
+  image.close_and_check();
   must(image->write(at(0), filled(40960, 1)));
   EXPECT_TRUE(content(*must(image->snapshot_disk("a"))) == old);
   image.close_and_check();
