@@ -283,7 +283,7 @@ std::vector<Workload> workloads() {
       });
   add("space_of_replaced_data", "image size=512K cluster_size=64K\ndata 0..7\n",
       [](Qcow2Disk& d, const auto&) { must(d.write_compressed(at(0), filled(256 << 10, 3))); });
-  rare("grow_behind_a_full_last_cluster", "image size=126K cluster_size=4K\ndata 0..31\n",
+  rare("grow_behind_a_full_last_cluster", "image size=128K cluster_size=4K\ndata 0..31\nresize 126K\n",
        [](Qcow2Disk& d, const auto&) { must(d.resize(200 << 10)); });
   // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
   rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
