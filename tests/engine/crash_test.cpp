@@ -22,12 +22,12 @@ using storage::Event;
 Bytes replay(const Bytes& start, std::span<const Event> events,
              const std::function<bool(std::size_t)>& kept) {
   Bytes bytes = start;
-  std::size_t durable = 0;
+  std::size_t durable = 0;  // events
   for (std::size_t i = 0; i < events.size(); ++i)
-    if (events[i].kind == Event::Kind::flush) durable = i;
+    if (events[i].kind == Event::Kind::flush) durable = i + 1;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const auto& e = events[i];
-    if (i > durable && !kept(i)) continue;
+    if (i >= durable && !kept(i)) continue;
     if (e.kind == Event::Kind::resize) bytes.resize(e.position);
     if (e.kind == Event::Kind::discard || e.kind == Event::Kind::zero) {
       const auto end = std::min<std::uint64_t>(bytes.size(), e.position + e.length);
