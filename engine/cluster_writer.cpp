@@ -177,7 +177,17 @@ base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at,
   } else {
     host = rules_.host(p.slot)->raw();
   }
+  // Behind the file's end there are zeros: those around the bytes need not be written.
+  const auto before = base::ConstBytes(content).first(static_cast<std::size_t>(at - begin));
+  const auto after = base::ConstBytes(content).subspan(before.size() + bytes.size());
+  const bool alone = moves && !rules_.data_file && image_.reading.crypt == format::CryptMethod::none &&
+                     !image_.file.device().is_block_device() && host >= image_.file.size() &&
+                     base::all_zero(before) && base::all_zero(after);
   const auto put_pieces = [&]() -> base::Result<void> {
+    if (alone) {
+      auto done = store(at, host + (at - p.guest), bytes, area);
+      return done ? cover(host + cs) : done;
+    }
     for (auto i = first_piece; i < end_piece;) {
       if ((pieces >> i & 1) == 0) {
         ++i;
