@@ -32,17 +32,20 @@ base::Result<void> Bitmaps::load() {
   if (data == nullptr) return damaged("bitmaps feature bit (there are no bitmaps)");
   const auto& g = image_.geometry();
   const auto extension = format::exact<format::BitmapsExtension>(*data);
-  if (!extension || extension->reserved != 0 || extension->count == 0 || extension->count > limits::max_bitmaps ||
-      extension->directory_size > limits::max_bitmap_directory || extension->directory_offset.raw() == 0 ||
-      !g.aligned(extension->directory_offset) || extension->directory_offset.raw() > image_.file.size() ||
+  if (!extension || extension->reserved != 0 || extension->count == 0 ||
+      extension->count > limits::max_bitmaps || extension->directory_size > limits::max_bitmap_directory ||
+      extension->directory_offset.raw() == 0 || !g.aligned(extension->directory_offset) ||
+      extension->directory_offset.raw() > image_.file.size() ||
       extension->directory_size > image_.file.size() - extension->directory_offset.raw())
     return damaged("bitmaps extension");
   std::vector<std::byte> bytes(static_cast<std::size_t>(extension->directory_size));
-  if (auto read = image_.file.read(extension->directory_offset.raw(), bytes, "bitmap directory"); !read) return read;
+  if (auto read = image_.file.read(extension->directory_offset.raw(), bytes, "bitmap directory"); !read)
+    return read;
   std::uint64_t position = 0;
   std::vector<Bitmap> list;
   for (std::uint32_t i = 0; i < extension->count; ++i) {
-    auto step = format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(position)), position);
+    auto step =
+        format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(position)), position);
     if (!step.bitmap) return damaged("bitmap directory");
     position += step.needed;
     Bitmap b;
@@ -71,13 +74,16 @@ base::Result<void> Bitmaps::load_bits(Bitmap& bitmap) const {
   const auto table = table_of(bitmap);
   if (!table) return std::unexpected(table.error());
   const std::uint64_t length = base::divide_up(bitmap.size(), 8);
-  if (length > limits::max_bitmap_bytes || table->size() != std::max<std::uint64_t>(1, g.clusters(length))) return damaged("size of a bitmap");
+  if (length > limits::max_bitmap_bytes || table->size() != std::max<std::uint64_t>(1, g.clusters(length)))
+    return damaged("size of a bitmap");
   Bits bits(static_cast<std::size_t>(length));
   for (std::size_t i = 0; i < table->size(); ++i) {
     const format::BitmapTableEntry e{(*table)[i]};
     const auto begin = i << g.cluster_bits();
-    const auto part = base::MutableBytes(bits).subspan(begin, std::min<std::size_t>(g.cluster_size(), bits.size() - begin));
-    if (e.reserved() != 0 || !g.aligned(e.offset()) || (e.offset().raw() != 0 && e.all_ones())) return damaged("bitmap table");
+    const auto part =
+        base::MutableBytes(bits).subspan(begin, std::min<std::size_t>(g.cluster_size(), bits.size() - begin));
+    if (e.reserved() != 0 || !g.aligned(e.offset()) || (e.offset().raw() != 0 && e.all_ones()))
+      return damaged("bitmap table");
     if (e.offset().raw() != 0) {
       if (auto read = image_.file.read(e.offset().raw(), part, "bitmap"); !read) return read;
     } else {
@@ -97,9 +103,12 @@ base::Result<void> Bitmaps::claim(const std::vector<Bitmap*>& list) {
     if ((flags & format::bitmap_in_use) != 0) continue;
     flags |= format::bitmap_in_use;
     const auto bytes = format::encode(b->record.entry);
-    constexpr std::size_t flags_at = 12;  // four bytes, and entries begin at multiples of 8: within one sector
-    const std::uint64_t at = (directory_.first << image_.geometry().cluster_bits()) + b->record.position + flags_at;
-    if (auto done = image_.file.write_or_end(at, base::ConstBytes(bytes).subspan(flags_at, 4)); !done) return done;
+    constexpr std::size_t flags_at =
+        12;  // four bytes, and entries begin at multiples of 8: within one sector
+    const std::uint64_t at =
+        (directory_.first << image_.geometry().cluster_bits()) + b->record.position + flags_at;
+    if (auto done = image_.file.write_or_end(at, base::ConstBytes(bytes).subspan(flags_at, 4)); !done)
+      return done;
     b->claimed = true;
     written = true;
   }
@@ -111,13 +120,15 @@ base::Result<void> Bitmaps::place_bits(Bitmap& bitmap, std::vector<Clusters>& ol
   const bool is_new = bitmap.record.entry.table_offset.raw() == 0;
   auto before = is_new ? base::Result<std::vector<std::uint64_t>>{} : table_of(bitmap);
   if (!before) return std::unexpected(before.error());
-  std::vector<std::uint64_t> table(static_cast<std::size_t>(std::max<std::uint64_t>(1, g.clusters(bitmap.bits.size()))));
+  std::vector<std::uint64_t> table(
+      static_cast<std::size_t>(std::max<std::uint64_t>(1, g.clusters(bitmap.bits.size()))));
   std::vector<std::byte> cluster(static_cast<std::size_t>(g.cluster_size()));
   std::vector<Clusters> superfluous;
   for (std::size_t i = 0; i < std::max(table.size(), before->size()); ++i) {
     const std::uint64_t host = i < before->size() ? format::BitmapTableEntry{(*before)[i]}.offset().raw() : 0;
     const std::size_t begin = std::min(i << g.cluster_bits(), bitmap.bits.size());
-    const auto part = base::ConstBytes(bitmap.bits).subspan(begin, std::min(cluster.size(), bitmap.bits.size() - begin));
+    const auto part =
+        base::ConstBytes(bitmap.bits).subspan(begin, std::min(cluster.size(), bitmap.bits.size() - begin));
     if (i >= table.size() || base::all_zero(part)) {
       if (host != 0) superfluous.push_back(changes_.clusters_of(base::HostOffset{host}, 1));
       continue;
@@ -134,7 +145,8 @@ base::Result<void> Bitmaps::place_bits(Bitmap& bitmap, std::vector<Clusters>& ol
   }
   const auto run = changes_.place(encode_words(table));
   if (!run) return std::unexpected(run.error());
-  if (!is_new) superfluous.push_back(changes_.clusters_of(bitmap.record.entry.table_offset, before->size() * 8));
+  if (!is_new)
+    superfluous.push_back(changes_.clusters_of(bitmap.record.entry.table_offset, before->size() * 8));
   bitmap.record.entry.table_offset = base::HostOffset{run->first << g.cluster_bits()};
   bitmap.record.entry.table_size = static_cast<std::uint32_t>(table.size());
   old.insert(old.end(), superfluous.begin(), superfluous.end());
@@ -211,7 +223,8 @@ base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
         .directory_offset = base::HostOffset{directory->first << image_.geometry().cluster_bits()}});
     extensions.push_back({bitmaps_type, {data.begin(), data.end()}});
   }
-  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored) {
+  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name());
+      !stored) {
     (void)changes_.refcounts().lower(*directory);  // at worst it is leaked
     return stored;
   }

@@ -12,7 +12,8 @@ namespace cowvet::engine {
 namespace {
 using base::ErrorKind;
 namespace limits = format::limits;
-constexpr std::uint32_t known_flags = format::bitmap_in_use | format::bitmap_auto | format::bitmap_extra_compatible;
+constexpr std::uint32_t known_flags =
+    format::bitmap_in_use | format::bitmap_auto | format::bitmap_extra_compatible;
 }  // namespace
 
 // Whether its content means something to us.
@@ -29,25 +30,29 @@ std::uint64_t Bitmaps::Bitmap::size() const {
 std::vector<BitmapInfo> Bitmaps::list() const {
   std::vector<BitmapInfo> infos;
   for (const auto& b : bitmaps_)
-    infos.push_back({.name = b.record.name,
-                     .granularity = b.record.entry.granularity_bits < 64 ? 1ULL << b.record.entry.granularity_bits : 0,
-                     .enabled = b.enabled(),
-                     .in_use = b.found_in_use});
+    infos.push_back(
+        {.name = b.record.name,
+         .granularity = b.record.entry.granularity_bits < 64 ? 1ULL << b.record.entry.granularity_bits : 0,
+         .enabled = b.enabled(),
+         .in_use = b.found_in_use});
   return infos;
 }
 
 base::Result<Bitmaps::Bitmap*> Bitmaps::find(std::string_view name, bool to_use) {
-  const auto found = std::ranges::find(bitmaps_, name, [](const Bitmap& b) -> std::string_view { return b.record.name; });
+  const auto found =
+      std::ranges::find(bitmaps_, name, [](const Bitmap& b) -> std::string_view { return b.record.name; });
   if (found == bitmaps_.end())
     return base::fail(ErrorKind::usage, fmt::format("there is no bitmap '{}'", base::escape(name)));
   if (!to_use) return &*found;
   if (found->found_in_use)
-    return base::fail(ErrorKind::usage, fmt::format("bitmap '{}' was not closed properly: its content can't be trusted, it "
-                                                    "can only be removed",
-                                                    base::escape(name)));
+    return base::fail(ErrorKind::usage,
+                      fmt::format("bitmap '{}' was not closed properly: its content can't be trusted, it "
+                                  "can only be removed",
+                                  base::escape(name)));
   if (!found->usable())
-    return base::fail(ErrorKind::usage, fmt::format("bitmap '{}' has a type or data that this program does not know",
-                                                    base::escape(name)));
+    return base::fail(
+        ErrorKind::usage,
+        fmt::format("bitmap '{}' has a type or data that this program does not know", base::escape(name)));
   if (auto loaded = load_bits(*found); !loaded) return std::unexpected(loaded.error());
   return &*found;
 }
@@ -93,9 +98,10 @@ base::Result<void> Bitmaps::begin_resize() {
   for (auto& b : bitmaps_) {
     if (b.found_in_use) continue;
     if (!b.usable())
-      return base::fail(ErrorKind::usage, fmt::format("bitmap '{}' has a type or data that this program does not know, and "
-                                                      "can't be resized: remove it first",
-                                                      base::escape(b.record.name)));
+      return base::fail(ErrorKind::usage,
+                        fmt::format("bitmap '{}' has a type or data that this program does not know, and "
+                                    "can't be resized: remove it first",
+                                    base::escape(b.record.name)));
     if (auto loaded = load_bits(b); !loaded) return loaded;
     all.push_back(&b);
   }
@@ -117,8 +123,10 @@ base::Result<void> Bitmaps::add(std::string_view name, std::uint64_t granularity
     return base::fail(ErrorKind::usage, "a version 2 image can't hold bitmaps: amend it to version 3 first");
   if (name.empty() || name.size() > limits::max_bitmap_name)
     return base::fail(ErrorKind::usage, "a bitmap's name has 1 to 1023 bytes");
-  if (find(name, false)) return base::fail(ErrorKind::usage, fmt::format("bitmap '{}' exists already", base::escape(name)));
-  if (bitmaps_.size() >= limits::max_bitmaps) return base::fail(ErrorKind::limit, "an image can't hold more bitmaps");
+  if (find(name, false))
+    return base::fail(ErrorKind::usage, fmt::format("bitmap '{}' exists already", base::escape(name)));
+  if (bitmaps_.size() >= limits::max_bitmaps)
+    return base::fail(ErrorKind::limit, "an image can't hold more bitmaps");
   constexpr std::uint64_t least = 1ULL << 9;
   constexpr std::uint64_t most = 1ULL << 31;
   if (!std::has_single_bit(granularity) || granularity < least || granularity > most)
@@ -153,7 +161,8 @@ base::Result<void> Bitmaps::remove(std::string_view name) {
   if (table) {
     old.push_back(changes_.clusters_of((*found)->record.entry.table_offset, table->size() * 8));
     for (const auto word : *table)
-      if (const format::BitmapTableEntry e{word}; e.offset().raw() != 0 && image_.geometry().aligned(e.offset()))
+      if (const format::BitmapTableEntry e{word};
+          e.offset().raw() != 0 && image_.geometry().aligned(e.offset()))
         old.push_back(changes_.clusters_of(e.offset(), 1));
   }
   auto gone = std::move(**found);

@@ -1,5 +1,6 @@
-// Persistent dirty bitmaps. Promises: before the first change that a bitmap must record, the file says that it is in use;
-// it says otherwise again only when the bitmap was stored whole. A bitmap found in use is kept, and never believed.
+// Persistent dirty bitmaps. Promises: before the first change that a bitmap must record, the file says that
+// it is in use; it says otherwise again only when the bitmap was stored whole. A bitmap found in use is kept,
+// and never believed.
 #pragma once
 #include <cstdint>
 #include <functional>

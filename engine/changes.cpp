@@ -1,6 +1,7 @@
 #include "engine/changes.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -20,16 +21,38 @@ base::Result<void> Changes::begin() {
 
 base::Result<Clusters> Changes::allocate(std::uint64_t most) {
   auto found = refcounts_.allocate(most);
-  if (found || released_.empty()) return found;
-  if (auto done = commit(); !done) return std::unexpected(done.error());
-  return refcounts_.allocate(most);
+  if (!found && !released_.empty()) {
+    if (auto done = commit(); !done) return std::unexpected(done.error());
+    found = refcounts_.allocate(most);
+  }
+  return unless_damaged(std::move(found));
 }
 
 base::Result<Clusters> Changes::allocate_all(std::uint64_t count, bool at_end) {
   auto found = refcounts_.allocate_all(count, at_end);
-  if (found || released_.empty()) return found;
-  if (auto done = commit(); !done) return std::unexpected(done.error());
-  return refcounts_.allocate_all(count, at_end);
+  if (!found && !released_.empty()) {
+    if (auto done = commit(); !done) return std::unexpected(done.error());
+    found = refcounts_.allocate_all(count, at_end);
+  }
+  return unless_damaged(std::move(found));
+}
+
+bool Changes::holds_metadata(Clusters clusters) const {
+  const auto& v2 = image_.fields().v2;
+  const std::uint64_t table = std::uint64_t{v2.refcount_table_clusters} << v2.cluster_bits;
+  return std::ranges::any_of(std::array{Clusters{0, 1}, clusters_of(v2.l1_table_offset, image_.l1.size() * 8),
+                                        clusters_of(v2.refcount_table_offset, table),
+                                        clusters_of(v2.snapshots_offset, image_.snapshot_bytes)},
+                             [&](const Clusters& other) {
+                               return std::max(clusters.first, other.first) <
+                                      std::min(clusters.end(), other.end());
+                             });
+}
+
+base::Result<Clusters> Changes::unless_damaged(base::Result<Clusters> found) {
+  if (found && holds_metadata(*found))
+    return base::fail(base::ErrorKind::usage, "the refcounts call metadata free: run cowvet repair");
+  return found;
 }
 
 base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
@@ -38,8 +61,8 @@ base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
     return base::fail(base::ErrorKind::usage, "the L1 table does not reach that far");
   const format::L1Entry entry{image_.l1[static_cast<std::size_t>(l1_index)]};
   if (entry.reserved() != 0 || !g.aligned(entry.offset()))
-    return base::fail(base::ErrorKind::usage, fmt::format("L1 entry {} can't be right: run cowvet check before writing",
-                                                          l1_index));
+    return base::fail(base::ErrorKind::usage,
+                      fmt::format("L1 entry {} can't be right: run cowvet check before writing", l1_index));
   TablePointer old;
   if (entry.offset().raw() != 0) {
     auto table = image_.tables.get(TableKind::l2, entry.offset());
@@ -159,7 +182,8 @@ base::Result<void> Changes::flush() {
 base::Result<void> Changes::set_dirty(bool on) {
   if (image_.fields().dirty() == on) return {};
   auto fields = image_.fields();
-  fields.v3.incompatible_features = format::incompatible_word["dirty"].set(fields.v3.incompatible_features, on ? 1 : 0);
+  fields.v3.incompatible_features =
+      format::incompatible_word["dirty"].set(fields.v3.incompatible_features, on ? 1 : 0);
   return image_.header.store(fields);
 }
 
@@ -230,7 +254,8 @@ base::Result<void> Changes::write_l1() {
     auto at = changed_l1_.begin();
     for (; at != changed_l1_.end() && *at == first + bytes.size() / 8; ++at) {
       bytes.resize(bytes.size() + 8);
-      base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).last<8>(), image_.l1[static_cast<std::size_t>(*at)]);
+      base::store_be<std::uint64_t, 0>(base::MutableBytes(bytes).last<8>(),
+                                       image_.l1[static_cast<std::size_t>(*at)]);
     }
     if (auto written = image_.file.write(table + first * 8, bytes); !written) return written;
     changed_l1_.erase(changed_l1_.begin(), at);

@@ -1,5 +1,6 @@
-// Changes of an image's metadata on their way into the file. Promises: whatever a crash leaves of them is an image with at
-// worst leaked clusters, and what commit() returned for is there. All of the engine's changes pass through here.
+// Changes of an image's metadata on their way into the file. Promises: whatever a crash leaves of them is an
+// image with at worst leaked clusters, and what commit() returned for is there. All of the engine's changes
+// pass through here.
 //
 // The order, and why it is enough:
 //  1. Refcount blocks, in which counts only rise. New blocks are flushed before the refcount table names them. Guest data,
@@ -36,6 +37,8 @@ class Changes {
   // Clusters for data or metadata; as in Refcounts, but what was given up is made free first if the space is needed.
   [[nodiscard]] base::Result<Clusters> allocate(std::uint64_t most);
   [[nodiscard]] base::Result<Clusters> allocate_all(std::uint64_t count, bool at_end = false);
+  // Whether these are known to hold metadata: where refcounts or entries say otherwise, the image is damaged.
+  [[nodiscard]] bool holds_metadata(Clusters clusters) const;
   // The L2 table behind an L1 entry, made if there is none, copied if a snapshot shares it.
   [[nodiscard]] base::Result<TablePointer> l2(std::uint64_t l1_index);
   void set_slot(const TablePointer& table, std::uint64_t index, const Slot& slot);
@@ -52,9 +55,10 @@ class Changes {
   // Writes bytes to new clusters, counted but not durable; no clusters for no bytes.
   [[nodiscard]] base::Result<Clusters> place(base::ConstBytes bytes);
   [[nodiscard]] Clusters clusters_of(base::HostOffset at, std::uint64_t length) const;
-  // Makes `l1`, which lies durably in `table`, the active L1 table of a disk of `size` bytes: one write of the header, and
-  // durable. `l1` becomes the table before, whose clusters are still counted.
-  [[nodiscard]] base::Result<void> switch_l1(std::vector<std::uint64_t>& l1, Clusters table, std::uint64_t size);
+  // Makes `l1`, which lies durably in `table`, the active L1 table of a disk of `size` bytes: one write of
+  // the header, and durable. `l1` becomes the table before, whose clusters are still counted.
+  [[nodiscard]] base::Result<void> switch_l1(std::vector<std::uint64_t>& l1, Clusters table,
+                                             std::uint64_t size);
 
   // Makes everything durable. With lazy refcounts the counts may wait, unless `counts_too`.
   [[nodiscard]] base::Result<void> commit(bool counts_too = false);
@@ -66,6 +70,7 @@ class Changes {
   [[nodiscard]] base::Result<void> settle() { return finish(); }
 
  private:
+  [[nodiscard]] base::Result<Clusters> unless_damaged(base::Result<Clusters> found);
   [[nodiscard]] base::Result<TablePointer> new_l2(const TablePointer& copied);
   [[nodiscard]] base::Result<void> flush();
   [[nodiscard]] base::Result<void> write_l1();

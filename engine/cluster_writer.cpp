@@ -1,5 +1,6 @@
-// Writing data. A write is cut at L2 tables, then into runs of clusters that are treated alike: those written where they
-// are, those replaced whole by new ones, and single ones of which some content must be copied first.
+// Writing data. A write is cut at L2 tables, then into runs of clusters that are treated alike: those written
+// where they are, those replaced whole by new ones, and single ones of which some content must be copied
+// first.
 #include "engine/cluster_writer.hpp"
 
 #include <algorithm>
@@ -27,9 +28,12 @@ base::Result<ClusterWriter::Place> ClusterWriter::place(const TablePointer& tabl
   p.slot = rules_.load(*table, p.index);
   auto wrong = rules_.fault(p.slot, p.guest);
   if (wrong.empty()) wrong = rules_.doubt(p.slot);
+  if (wrong.empty() && changes_.holds_metadata(changes_.owned_by(p.slot)))
+    wrong = "its host cluster holds metadata";
   if (!wrong.empty())
-    return base::fail(base::ErrorKind::io, fmt::format("guest offset {:#x} can't be changed: {}; run cowvet check", p.guest,
-                                                       wrong));
+    return base::fail(
+        base::ErrorKind::io,
+        fmt::format("guest offset {:#x} can't be changed: {}; run cowvet check", p.guest, wrong));
   return p;
 }
 
@@ -56,11 +60,13 @@ base::Result<void> ClusterWriter::write(std::uint64_t at, base::ConstBytes bytes
     if (!table) return std::unexpected(table.error());
     const auto p = place(*table, at);
     if (!p) return std::unexpected(p.error());
-    const auto part = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), g.span() - at % g.span())));
+    const auto part = bytes.first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), g.span() - at % g.span())));
     const std::uint64_t here = std::min<std::uint64_t>(part.size(), p->guest + g.cluster_size() - at);
-    const auto written = in_place(*p, at, here)              ? write_in_place(*p, at, part, area)
-                         : here == g.cluster_size() ? write_whole(*p, part, area)
-                                                             : write_part(*p, at, part.first(static_cast<std::size_t>(here)), area);
+    const auto written = in_place(*p, at, here) ? write_in_place(*p, at, part, area)
+                         : here == g.cluster_size()
+                             ? write_whole(*p, part, area)
+                             : write_part(*p, at, part.first(static_cast<std::size_t>(here)), area);
     if (!written) return std::unexpected(written.error());
     at += *written;
     bytes = bytes.subspan(static_cast<std::size_t>(*written));
@@ -68,8 +74,8 @@ base::Result<void> ClusterWriter::write(std::uint64_t at, base::ConstBytes bytes
   return {};
 }
 
-base::Result<std::uint64_t> ClusterWriter::write_in_place(Place first, std::uint64_t at, base::ConstBytes bytes,
-                                                          const Area& area) {
+base::Result<std::uint64_t> ClusterWriter::write_in_place(Place first, std::uint64_t at,
+                                                          base::ConstBytes bytes, const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   const std::uint64_t host = rules_.host(first.slot)->raw();
   // How far the host clusters follow each other, and need no more than being written.
@@ -79,11 +85,14 @@ base::Result<std::uint64_t> ClusterWriter::write_in_place(Place first, std::uint
     const auto next = place(first.table, at + length);
     if (!next) break;
     const std::uint64_t here = std::min<std::uint64_t>(bytes.size() - length, cs);
-    if (!in_place(*next, next->guest, here) || rules_.host(next->slot)->raw() != host + (next->guest - first.guest)) break;
+    if (!in_place(*next, next->guest, here) ||
+        rules_.host(next->slot)->raw() != host + (next->guest - first.guest))
+      break;
     places.push_back(*next);
     length += here;
   }
-  if (auto done = store(at, host + (at - first.guest), bytes.first(static_cast<std::size_t>(length)), area); !done)
+  if (auto done = store(at, host + (at - first.guest), bytes.first(static_cast<std::size_t>(length)), area);
+      !done)
     return std::unexpected(done.error());
   for (const auto& p : places) {
     const std::uint64_t begin = std::max(at, p.guest);
@@ -96,7 +105,8 @@ base::Result<std::uint64_t> ClusterWriter::write_in_place(Place first, std::uint
   return length;
 }
 
-base::Result<std::uint64_t> ClusterWriter::write_whole(Place first, base::ConstBytes bytes, const Area& area) {
+base::Result<std::uint64_t> ClusterWriter::write_whole(Place first, base::ConstBytes bytes,
+                                                       const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   std::vector<Place> places{first};
   while ((places.size() + 1) * cs <= bytes.size()) {
@@ -114,21 +124,24 @@ base::Result<std::uint64_t> ClusterWriter::write_whole(Place first, base::ConstB
   }
   for (std::uint64_t i = 0; i < run->count; ++i) {
     const auto& p = places[static_cast<std::size_t>(i)];
-    changes_.set_slot(p.table, p.index,
-                      data_slot(base::HostOffset{host + i * cs}, rules_.all(), 0, rules_.geometry.extended_l2()));
+    changes_.set_slot(
+        p.table, p.index,
+        data_slot(base::HostOffset{host + i * cs}, rules_.all(), 0, rules_.geometry.extended_l2()));
     changes_.release(p.slot);
   }
   return length;
 }
 
-base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at, base::ConstBytes bytes, const Area& area) {
+base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at, base::ConstBytes bytes,
+                                                      const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   const std::uint64_t size = rules_.piece_size();
   const bool moves = !is_private(p.slot);
   const auto asked = touched(at, bytes.size());
   // All pieces to be written: what is asked for, and what moves to the new cluster along with it.
-  const std::uint32_t pieces =
-      asked | (!moves ? 0 : p.slot.entry.compressed() ? rules_.all() : rules_.data(p.slot));
+  const std::uint32_t pieces = asked | (!moves                      ? 0
+                                        : p.slot.entry.compressed() ? rules_.all()
+                                                                    : rules_.data(p.slot));
   const auto first_piece = static_cast<std::uint64_t>(std::countr_zero(pieces));
   const auto end_piece = static_cast<std::uint64_t>(std::bit_width(pieces));
   const std::uint64_t begin = p.guest + first_piece * size;
@@ -136,8 +149,9 @@ base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at,
   const auto put = [&](std::uint64_t from, std::uint64_t end) -> base::Result<void> {  // old content
     end = std::min(end, std::max(from, area.end));
     if (from >= end) return {};
-    return image_.active.read(from, base::MutableBytes(content).subspan(static_cast<std::size_t>(from - begin),
-                                                                        static_cast<std::size_t>(end - from)),
+    return image_.active.read(from,
+                              base::MutableBytes(content).subspan(static_cast<std::size_t>(from - begin),
+                                                                  static_cast<std::size_t>(end - from)),
                               area.visible);
   };
   for (auto i = first_piece; i < end_piece; ++i) {
@@ -145,9 +159,11 @@ base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at,
     const std::uint64_t from = p.guest + i * size;
     const std::uint64_t end = from + size;
     const bool written = (asked >> i & 1) != 0;
-    if (auto done = put(from, written ? std::clamp(at, from, end) : end); !done) return std::unexpected(done.error());
+    if (auto done = put(from, written ? std::clamp(at, from, end) : end); !done)
+      return std::unexpected(done.error());
     if (written)
-      if (auto done = put(std::clamp(at + bytes.size(), from, end), end); !done) return std::unexpected(done.error());
+      if (auto done = put(std::clamp(at + bytes.size(), from, end), end); !done)
+        return std::unexpected(done.error());
   }
   std::ranges::copy(bytes, content.begin() + static_cast<std::ptrdiff_t>(at - begin));
 
@@ -161,7 +177,17 @@ base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at,
   } else {
     host = rules_.host(p.slot)->raw();
   }
+  // Behind the file's end there are zeros: those around the bytes need not be written.
+  const auto before = base::ConstBytes(content).first(static_cast<std::size_t>(at - begin));
+  const auto after = base::ConstBytes(content).subspan(before.size() + bytes.size());
+  const bool alone = moves && !rules_.data_file && image_.reading.crypt == format::CryptMethod::none &&
+                     !image_.file.device().is_block_device() && host >= image_.file.size() &&
+                     base::all_zero(before) && base::all_zero(after);
   const auto put_pieces = [&]() -> base::Result<void> {
+    if (alone) {
+      auto done = store(at, host + (at - p.guest), bytes, area);
+      return done ? cover(host + cs) : done;
+    }
     for (auto i = first_piece; i < end_piece;) {
       if ((pieces >> i & 1) == 0) {
         ++i;
@@ -182,8 +208,9 @@ base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at,
   }
   const auto data = p.slot.entry.compressed() ? 0 : rules_.data(p.slot);
   const auto zero = p.slot.entry.compressed() ? 0 : rules_.zero(p.slot);
-  changes_.set_slot(p.table, p.index, data_slot(base::HostOffset{host}, data | pieces, zero & ~pieces,
-                                                rules_.geometry.extended_l2()));
+  changes_.set_slot(
+      p.table, p.index,
+      data_slot(base::HostOffset{host}, data | pieces, zero & ~pieces, rules_.geometry.extended_l2()));
   if (moves) changes_.release(p.slot);
   return bytes.size();
 }
@@ -199,10 +226,12 @@ void ClusterWriter::give_back(Clusters clusters) {
   if (!rules_.data_file) (void)changes_.refcounts().lower(clusters);  // at worst they are leaked
 }
 
-base::Result<void> ClusterWriter::store(std::uint64_t guest, std::uint64_t host, base::ConstBytes bytes, const Area& area) {
+base::Result<void> ClusterWriter::store(std::uint64_t guest, std::uint64_t host, base::ConstBytes bytes,
+                                        const Area& area) {
   Medium* medium = image_.data_medium();
   if (medium == nullptr)
-    return base::fail(base::ErrorKind::usage, "the image keeps its data in another file, which was not opened");
+    return base::fail(base::ErrorKind::usage,
+                      "the image keeps its data in another file, which was not opened");
   // An external data file ends where the disk ends.
   if (rules_.data_file && guest + bytes.size() > area.end)
     bytes = bytes.first(static_cast<std::size_t>(area.end > guest ? area.end - guest : 0));
@@ -217,11 +246,14 @@ base::Result<void> ClusterWriter::store(std::uint64_t guest, std::uint64_t host,
   for (const std::uint64_t cut : {guest - before, end - sector})
     if ((cut == guest - before && before != 0) || (cut == end - sector && guest + bytes.size() != end))
       if (auto done = image_.active.read(
-              cut, base::MutableBytes(secret).subspan(static_cast<std::size_t>(cut - (guest - before)), sector), area.visible);
+              cut,
+              base::MutableBytes(secret).subspan(static_cast<std::size_t>(cut - (guest - before)), sector),
+              area.visible);
           !done)
         return done;
   std::ranges::copy(bytes, secret.begin() + static_cast<std::ptrdiff_t>(before));
-  if (auto done = image_.reading.cipher->encrypt(cipher_sector(image_.reading.crypt, guest - before, host - before), secret);
+  if (auto done = image_.reading.cipher->encrypt(
+          cipher_sector(image_.reading.crypt, guest - before, host - before), secret);
       !done)
     return done;
   return medium->write(host - before, secret);

@@ -1,6 +1,6 @@
-// Changes of guest data: writes, zeros, discards, compressed clusters. Promises: data lies in its cluster before anything
-// names it; what a snapshot or another layer still shows is never overwritten; after an error each byte reads as before or
-// as asked for.
+// Changes of guest data: writes, zeros, discards, compressed clusters. Promises: data lies in its cluster
+// before anything names it; what a snapshot or another layer still shows is never overwritten; after an error
+// each byte reads as before or as asked for.
 #pragma once
 #include <cstdint>
 
@@ -23,7 +23,8 @@ class ClusterWriter {
   [[nodiscard]] Area disk() const { return {image_.size(), image_.size()}; }
 
   [[nodiscard]] base::Result<void> write(std::uint64_t at, base::ConstBytes bytes, const Area& area);
-  [[nodiscard]] base::Result<void> zero(std::uint64_t at, std::uint64_t length, Unmap unmap, const Area& area);
+  [[nodiscard]] base::Result<void> zero(std::uint64_t at, std::uint64_t length, Unmap unmap,
+                                        const Area& area);
   [[nodiscard]] base::Result<void> discard(std::uint64_t at, std::uint64_t length, const Area& area);
   // Gives up every cluster from the guest cluster that holds `from`, or from the next one, to `end`: nothing is mapped
   // there afterwards.
@@ -50,10 +51,12 @@ class ClusterWriter {
   [[nodiscard]] bool in_place(const Place& p, std::uint64_t at, std::uint64_t length) const;
 
   // Each writes a part of what begins at `at` and lies behind one L2 table, and says how much.
-  [[nodiscard]] base::Result<std::uint64_t> write_in_place(Place first, std::uint64_t at, base::ConstBytes bytes,
-                                                           const Area& area);
-  [[nodiscard]] base::Result<std::uint64_t> write_whole(Place first, base::ConstBytes bytes, const Area& area);
-  [[nodiscard]] base::Result<std::uint64_t> write_part(Place p, std::uint64_t at, base::ConstBytes bytes, const Area& area);
+  [[nodiscard]] base::Result<std::uint64_t> write_in_place(Place first, std::uint64_t at,
+                                                           base::ConstBytes bytes, const Area& area);
+  [[nodiscard]] base::Result<std::uint64_t> write_whole(Place first, base::ConstBytes bytes,
+                                                        const Area& area);
+  [[nodiscard]] base::Result<std::uint64_t> write_part(Place p, std::uint64_t at, base::ConstBytes bytes,
+                                                       const Area& area);
   [[nodiscard]] base::Result<void> zero_clusters(std::uint64_t at, std::uint64_t end, Unmap unmap);
   [[nodiscard]] base::Result<void> zero_pieces(std::uint64_t at, std::uint64_t length, const Area& area);
   [[nodiscard]] base::Result<void> write_zeros(std::uint64_t at, std::uint64_t length, const Area& area);
@@ -62,7 +65,8 @@ class ClusterWriter {
   [[nodiscard]] base::Result<Clusters> hosts(std::uint64_t guest, std::uint64_t most);
   void give_back(Clusters clusters);
   // Writes guest bytes to their host place, encrypted if the image is.
-  [[nodiscard]] base::Result<void> store(std::uint64_t guest, std::uint64_t host, base::ConstBytes bytes, const Area& area);
+  [[nodiscard]] base::Result<void> store(std::uint64_t guest, std::uint64_t host, base::ConstBytes bytes,
+                                         const Area& area);
   [[nodiscard]] base::Result<void> cover(std::uint64_t host_end);
 
   Image& image_;

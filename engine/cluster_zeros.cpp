@@ -17,12 +17,12 @@ base::Result<void> ClusterWriter::write_zeros(std::uint64_t at, std::uint64_t le
   const auto zero = image_.active.known_zero(at, length, area.visible);
   if (!zero) return std::unexpected(zero.error());
   if (*zero && !image_.fields().raw_external_data()) return {};
-  constexpr std::uint64_t most = 1ULL << 20;
   // Cut at multiples of a large size, so that whole clusters stay whole.
-  const std::vector<std::byte> zeros(static_cast<std::size_t>(std::min(length, std::max(most, rules_.geometry.cluster_size()))));
+  const std::uint64_t unit = std::max<std::uint64_t>(1ULL << 20, rules_.geometry.cluster_size());
+  const std::vector<std::byte> zeros(static_cast<std::size_t>(std::min(length, unit)));
   while (length != 0) {
-    const std::uint64_t room = zeros.size() == length ? length : std::max(most, rules_.geometry.cluster_size()) - at % most;
-    const auto part = base::ConstBytes(zeros).first(static_cast<std::size_t>(std::min({length, room, zeros.size()})));
+    const std::uint64_t most = std::min<std::uint64_t>({length, unit - at % unit, zeros.size()});
+    const auto part = base::ConstBytes(zeros).first(static_cast<std::size_t>(most));
     if (auto done = write(at, part, area); !done) return done;
     at += part.size();
     length -= part.size();
@@ -30,7 +30,8 @@ base::Result<void> ClusterWriter::write_zeros(std::uint64_t at, std::uint64_t le
   return {};
 }
 
-base::Result<void> ClusterWriter::zero(std::uint64_t at, std::uint64_t length, Unmap unmap_, const Area& area) {
+base::Result<void> ClusterWriter::zero(std::uint64_t at, std::uint64_t length, Unmap unmap_,
+                                       const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   const std::uint64_t end = at + length;
   if (image_.fields().raw_external_data()) return write_zeros(at, length, area);
@@ -113,7 +114,8 @@ base::Result<void> ClusterWriter::discard(std::uint64_t at, std::uint64_t length
     const auto run = image_.active.extent(at, end - at);
     if (!run) return std::unexpected(run.error());
     const std::uint64_t stop = std::min(end, round_up(at + run->length, cs));
-    const bool idle = !run->host && !run->data && (run->zero || !shows_below) && round_down(at + run->length, cs) > at;
+    const bool idle =
+        !run->host && !run->data && (run->zero || !shows_below) && round_down(at + run->length, cs) > at;
     if (idle) {
       at = round_down(at + run->length, cs);
       continue;
@@ -181,15 +183,18 @@ base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t 
     }
     if (places.empty()) continue;
     const std::uint64_t count = places.size();
-    const auto run = rules_.data_file ? Clusters{places.front().guest / cs, count} : changes_.allocate_all(count, true);
+    const auto run =
+        rules_.data_file ? Clusters{places.front().guest / cs, count} : changes_.allocate_all(count, true);
     if (!run) return std::unexpected(run.error());
     // Behind the end there are zeros; ciphertext of zeros there is not.
-    const bool written = mode == Preallocation::full || image_.file.device().is_block_device() || rules_.data_file || (encrypted && !rules_.zero_flag);
+    const bool written = mode == Preallocation::full || image_.file.device().is_block_device() ||
+                         rules_.data_file || (encrypted && !rules_.zero_flag);
     const std::vector<std::byte> cluster(written ? static_cast<std::size_t>(cs) : 0);
     base::Result<void> done;
     for (std::uint64_t i = 0; i < count && written && done; ++i)
       done = store(places[static_cast<std::size_t>(i)].guest, (run->first + i) * cs, cluster, {end, 0});
-    if (done && !written && mode == Preallocation::falloc) done = image_.file.preallocate(run->first * cs, count * cs);
+    if (done && !written && mode == Preallocation::falloc)
+      done = image_.file.preallocate(run->first * cs, count * cs);
     if (done) done = cover(run->end() * cs);
     if (!done) {
       give_back(*run);

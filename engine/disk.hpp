@@ -32,14 +32,15 @@ class Disk {
   [[nodiscard]] virtual std::uint64_t size() const = 0;  // bytes
   [[nodiscard]] virtual bool writable() const = 0;
 
-  // Fills `into` with the bytes from `at`, through the backing files. Error io: what can't be read, with the place; never
-  // zeros in its stead. Error usage: the range leaves the disk.
+  // Fills `into` with the bytes from `at`, through the backing files. Error io: what can't be read, with the
+  // place; never zeros in its stead. Error usage: the range leaves the disk.
   [[nodiscard]] virtual base::Result<void> read(base::GuestOffset at, base::MutableBytes into) const = 0;
   // How the bytes from `at` are stored in this layer alone; the run ends within `most` > 0 bytes.
   [[nodiscard]] virtual base::Result<Extent> extent(base::GuestOffset at, std::uint64_t most) const = 0;
 
-  // Changes. They are durable after flush(); after a crash before that, each byte reads as before or after it. Error usage:
-  // a disk not opened for writing, a range that leaves it. After an error nothing that was there before is lost.
+  // Changes. They are durable after flush(); after a crash before that, each byte reads as before or after
+  // it. Error usage: a disk not opened for writing, a range that leaves it. After an error nothing that was
+  // there before is lost.
   [[nodiscard]] virtual base::Result<void> write(base::GuestOffset at, base::ConstBytes bytes) = 0;
   [[nodiscard]] virtual base::Result<void> zero(base::GuestOffset at, std::uint64_t length, Unmap unmap) = 0;
   // Gives space back where whole clusters are covered: these read as zeros afterwards, the rest stays as it is.

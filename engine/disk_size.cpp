@@ -10,13 +10,16 @@ namespace limits = format::limits;
 }  // namespace
 
 base::Result<void> DiskSize::resize(std::uint64_t size, Preallocation preallocation) {
-  if (size % limits::sector != 0) return base::fail(ErrorKind::usage, "the size must be a multiple of 512 bytes");
+  if (size % limits::sector != 0)
+    return base::fail(ErrorKind::usage, "the size must be a multiple of 512 bytes");
   if (size > limits::max_virtual_size || image_.geometry().l1_entries(size) > limits::max_l1_entries)
-    return base::fail(ErrorKind::limit, "the disk would be larger than its clusters allow: convert it to larger clusters");
+    return base::fail(ErrorKind::limit,
+                      "the disk would be larger than its clusters allow: convert it to larger clusters");
   // A snapshot without a size of its own has the disk's.
   for (const auto& s : image_.snapshots)
     if (!s.disk_size_bytes())
-      return base::fail(ErrorKind::usage, "the image has snapshots that don't store the disk's size: remove them first");
+      return base::fail(ErrorKind::usage,
+                        "the image has snapshots that don't store the disk's size: remove them first");
   if (size == image_.size()) return {};
   return size > image_.size() ? grow(size, preallocation) : shrink(size);
 }
@@ -40,7 +43,8 @@ base::Result<void> DiskSize::grow(std::uint64_t size, Preallocation preallocatio
   const Area area{size, size};
   const std::uint64_t cluster_end = base::round_up(old, g.cluster_size()).value_or(old);
   std::uint64_t shown = 0;
-  if (image_.names_backing()) shown = image_.reading.backing != nullptr ? image_.reading.backing->size() : size;
+  if (image_.names_backing())
+    shown = image_.reading.backing != nullptr ? image_.reading.backing->size() : size;
   if (const std::uint64_t end = std::min(size, std::max(cluster_end, shown)); end > old)
     if (auto done = writer_.zero(old, end - old, Unmap::yes, area); !done) return done;
   if (preallocation != Preallocation::off)
@@ -57,7 +61,8 @@ base::Result<void> DiskSize::grow_data_file(std::uint64_t size) {
   // Bytes behind the disk's end were not part of it.
   const std::uint64_t end = std::min(size, data->size());
   constexpr std::uint64_t most = 1ULL << 20;
-  const std::vector<std::byte> zeros(end > image_.size() ? static_cast<std::size_t>(std::min(most, end - image_.size())) : 0);
+  const std::vector<std::byte> zeros(
+      end > image_.size() ? static_cast<std::size_t>(std::min(most, end - image_.size())) : 0);
   for (std::uint64_t at = image_.size(); at < end; at += zeros.size())
     if (auto done = data->write(at, base::ConstBytes(zeros).first(static_cast<std::size_t>(
                                         std::min<std::uint64_t>(zeros.size(), end - at))));
@@ -73,13 +78,14 @@ base::Result<void> DiskSize::shrink(std::uint64_t size) {
   if (auto done = changes_.settle(); !done) return done;
   Medium* data = image_.rules.data_file ? image_.data_medium() : nullptr;
   return data != nullptr && data->size() > size && !data->device().is_block_device() ? data->resize(size)
-                                                                                   : base::Result<void>{};
+                                                                                     : base::Result<void>{};
 }
 
 base::Result<void> DiskSize::grow_l1(std::uint64_t entries) {
   if (entries <= image_.l1.size()) return {};
   if (entries > limits::max_l1_entries)
-    return base::fail(ErrorKind::limit, "the disk would be larger than its clusters allow: convert it to larger clusters");
+    return base::fail(ErrorKind::limit,
+                      "the disk would be larger than its clusters allow: convert it to larger clusters");
   if (auto done = changes_.commit(true); !done) return done;
   auto l1 = image_.l1;
   l1.resize(static_cast<std::size_t>(entries));

@@ -1,5 +1,5 @@
-// The disk's size. Promises: growing takes effect last, when all that the new part needs is durable, and reads as zeros;
-// shrinking takes effect first, and only then gives anything up.
+// The disk's size. Promises: growing takes effect last, when all that the new part needs is durable, and
+// reads as zeros; shrinking takes effect first, and only then gives anything up.
 #pragma once
 #include <cstdint>
 
@@ -11,7 +11,8 @@ namespace cowvet::engine {
 
 class DiskSize {
  public:
-  DiskSize(Image& image, Changes& changes, ClusterWriter& writer) : image_(image), changes_(changes), writer_(writer) {}
+  DiskSize(Image& image, Changes& changes, ClusterWriter& writer)
+      : image_(image), changes_(changes), writer_(writer) {}
 
   [[nodiscard]] base::Result<void> resize(std::uint64_t size, Preallocation preallocation);
   // An L1 table with at least so many entries.

@@ -1,6 +1,6 @@
 // The first cluster: header, extensions, backing file name. Promises: what is opened was read without guessing; every
-// change reaches the file with one write of the first sector, so that a crash leaves the old header or the new one; unknown
-// fields and extensions are kept.
+// change reaches the file with one write of the first sector, so that a crash leaves the old header or the
+// new one; unknown fields and extensions are kept.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -39,8 +39,9 @@ class HeaderArea {
 
   // Stores the fields of a changed header; not durable before a flush. A failure ends all changes.
   [[nodiscard]] base::Result<void> store(const format::Header& changed);
-  // The same with extensions and backing name, which may move; durable when it returns. Error limit: they don't fit into
-  // the first cluster, or can't be exchanged without a moment of danger; nothing was changed then.
+  // The same with extensions and backing name, which may move; durable when it returns. Error limit: they
+  // don't fit into the first cluster, or can't be exchanged without a moment of danger; nothing was changed
+  // then.
   [[nodiscard]] base::Result<void> store(const format::Header& changed, std::vector<OwnExtension> extensions,
                                          const std::optional<std::string>& backing_name);
   [[nodiscard]] std::vector<OwnExtension> extensions() const { return extensions_; }
@@ -56,8 +57,10 @@ class HeaderArea {
     std::vector<std::byte> bytes;
     format::Header header;
   };
-  // The first cluster as it shall be. With `first_sector_only`, all but the name stays as it is behind the first sector.
-  [[nodiscard]] std::optional<Composed> compose(format::Header header, const std::vector<OwnExtension>& extensions,
+  // The first cluster as it shall be. With `first_sector_only`, all but the name stays as it is behind the
+  // first sector.
+  [[nodiscard]] std::optional<Composed> compose(format::Header header,
+                                                const std::vector<OwnExtension>& extensions,
                                                 const std::optional<std::string>& backing_name,
                                                 bool first_sector_only) const;
   [[nodiscard]] std::array<Part, 2> live_tail() const;

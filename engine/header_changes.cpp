@@ -14,8 +14,10 @@ base::Result<void> refuse(std::string why) { return base::fail(ErrorKind::usage,
 }  // namespace
 
 base::Result<void> HeaderChanges::set_backing_file(std::string_view name, std::string_view format) {
-  if (name.size() > limits::max_backing_name) return refuse("the backing file's name is longer than 1023 bytes");
-  if (format.size() > limits::max_backing_format) return refuse("the backing format's name is longer than 15 bytes");
+  if (name.size() > limits::max_backing_name)
+    return refuse("the backing file's name is longer than 1023 bytes");
+  if (format.size() > limits::max_backing_format)
+    return refuse("the backing format's name is longer than 15 bytes");
   if (!name.empty() && image_.fields().raw_external_data())
     return refuse("an image whose external data file is raw can't have a backing file");
   if (auto done = changes_.commit(); !done) return done;
@@ -47,7 +49,8 @@ base::Result<void> HeaderChanges::set_raw_external_data(bool on) {
   if (on) return refuse("an existing image's external data file can't be made raw: convert the image");
   if (auto done = changes_.commit(); !done) return done;
   auto fields = image_.fields();
-  fields.v3.autoclear_features = format::autoclear_word["raw_external_data"].set(fields.v3.autoclear_features, 0);
+  fields.v3.autoclear_features =
+      format::autoclear_word["raw_external_data"].set(fields.v3.autoclear_features, 0);
   if (auto stored = image_.header.store(fields); !stored) return stored;
   return image_.file.flush();
 }
@@ -58,7 +61,8 @@ base::Result<void> HeaderChanges::raise_version() {
   auto fields = image_.fields();
   fields.v2.version = 3;
   fields.v3 = {.header_length = format::header_known_length};
-  if (auto stored = image_.header.store(fields, image_.header.extensions(), image_.header.backing_name()); !stored)
+  if (auto stored = image_.header.store(fields, image_.header.extensions(), image_.header.backing_name());
+      !stored)
     return stored;
   image_.rules.zero_flag = image_.reading.rules.zero_flag = true;
   return {};
@@ -68,9 +72,11 @@ base::Result<void> HeaderChanges::lower_version() {
   const auto& h = image_.fields();
   if (!h.has_v3()) return {};
   if (auto done = changes_.settle(); !done) return done;
-  if (h.v3.refcount_order != 4) return refuse("version 2 has 16-bit refcounts only: change their width first");
+  if (h.v3.refcount_order != 4)
+    return refuse("version 2 has 16-bit refcounts only: change their width first");
   if (h.v3.incompatible_features != 0)
-    return refuse("the image uses what version 2 does not have: an external data file, zstd or extended L2 entries");
+    return refuse(
+        "the image uses what version 2 does not have: an external data file, zstd or extended L2 entries");
   if (h.bitmaps_consistent()) return refuse("version 2 can't hold bitmaps: remove them first");
   if (auto done = express_zeros(); !done) return done;
   if (auto done = changes_.settle(); !done) return done;
@@ -84,7 +90,8 @@ base::Result<void> HeaderChanges::lower_version() {
     return e.type == static_cast<std::uint32_t>(format::ExtensionType::bitmaps) ||
            e.type == static_cast<std::uint32_t>(format::ExtensionType::feature_names);
   });
-  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored) return stored;
+  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored)
+    return stored;
   image_.rules.zero_flag = image_.reading.rules.zero_flag = false;
   return {};
 }
@@ -101,7 +108,9 @@ base::Result<void> HeaderChanges::express_zeros() {
     const auto found = has_zeros(*l1);
     if (!found) return std::unexpected(found.error());
     if (*found)
-      return refuse("a snapshot has zero clusters over the backing file, which version 2 can't express: remove it first");
+      return refuse(
+          "a snapshot has zero clusters over the backing file, which version 2 can't express: remove it "
+          "first");
   }
   return shows_below ? write_zeros() : drop_zeros(image_.l1);
 }
@@ -113,13 +122,14 @@ base::Result<bool> HeaderChanges::has_zeros(const std::vector<std::uint64_t>& l1
     const auto table = image_.tables.get(TableKind::l2, entry.offset());
     if (!table) return std::unexpected(table.error());
     for (std::uint64_t i = 0; i < image_.geometry().l2_entries(); ++i)
-      if (const auto slot = image_.rules.load(**table, i); !slot.entry.compressed() && slot.entry.zero()) return true;
+      if (const auto slot = image_.rules.load(**table, i); !slot.entry.compressed() && slot.entry.zero())
+        return true;
   }
   return false;
 }
 
-// In place, in shared tables too: what every owner reads stays the same. A reserved cluster loses all owners that it has
-// through the table.
+// In place, in shared tables too: what every owner reads stays the same. A reserved cluster loses all owners
+// that it has through the table.
 base::Result<void> HeaderChanges::drop_zeros(const std::vector<std::uint64_t>& l1) {
   for (const auto word : l1) {
     const format::L1Entry entry{word};

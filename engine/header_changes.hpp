@@ -1,5 +1,5 @@
-// What can be changed about an image as such: its backing file, its version, its options. Promises: all that depends on a
-// change is durable before the one write of the header that makes it.
+// What can be changed about an image as such: its backing file, its version, its options. Promises: all that
+// depends on a change is durable before the one write of the header that makes it.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -23,7 +23,8 @@ class HeaderChanges {
   [[nodiscard]] base::Result<void> lower_version();
 
  private:
-  // Zero clusters, which version 2 does not know, become unallocated ones, or clusters full of zeros over a backing file.
+  // Zero clusters, which version 2 does not know, become unallocated ones, or clusters full of zeros over a
+  // backing file.
   [[nodiscard]] base::Result<void> express_zeros();
   [[nodiscard]] base::Result<void> drop_zeros(const std::vector<std::uint64_t>& l1);
   [[nodiscard]] base::Result<void> write_zeros();

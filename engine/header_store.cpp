@@ -1,6 +1,7 @@
 // The writing half of the header area. The file's first sector is the unit that a crash leaves whole. What lies in the
-// cluster behind it is written only where the header in the file does not refer to it, and flushed before the first sector
-// does. Names of features help only people: where they are in the way, they go first and come back last.
+// cluster behind it is written only where the header in the file does not refer to it, and flushed before the
+// first sector does. Names of features help only people: where they are in the way, they go first and come
+// back last.
 #include <algorithm>
 #include <array>
 
@@ -26,11 +27,12 @@ void put_fields(std::vector<std::byte>& bytes, const format::Header& header) {
   put(bytes, format::disk_size<format::HeaderV2>, format::encode(header.v3));
   const auto additional = format::encode(header.additional);
   const std::size_t there = header.v3.header_length - format::header_v3_length;
-  put(bytes, format::header_v3_length, base::ConstBytes(additional).first(std::min(there, additional.size())));
+  put(bytes, format::header_v3_length,
+      base::ConstBytes(additional).first(std::min(there, additional.size())));
 }
 
-// Writes the extensions from `begin` on, and the record that ends the list before `limit`. Returns where it ends; nothing
-// when they don't fit.
+// Writes the extensions from `begin` on, and the record that ends the list before `limit`. Returns where it
+// ends; nothing when they don't fit.
 std::optional<std::size_t> put_extensions(std::vector<std::byte>& bytes, std::size_t begin, std::size_t limit,
                                           const std::vector<OwnExtension>& extensions) {
   std::size_t length = record;
@@ -39,7 +41,8 @@ std::optional<std::size_t> put_extensions(std::vector<std::byte>& bytes, std::si
   std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(begin), length, std::byte{0});
   std::size_t at = begin;
   for (const auto& e : extensions) {
-    put(bytes, at, format::encode(format::ExtensionHeader{e.type, static_cast<std::uint32_t>(e.data.size())}));
+    put(bytes, at,
+        format::encode(format::ExtensionHeader{e.type, static_cast<std::uint32_t>(e.data.size())}));
     put(bytes, at + record, e.data);
     at += record + padded(e.data.size());
   }
@@ -51,14 +54,16 @@ std::optional<std::size_t> put_extensions(std::vector<std::byte>& bytes, std::si
 void HeaderArea::adopt(const format::Header& header) {
   header_ = header;
   const auto& v3 = header.v3;
-  geometry_ = format::Geometry::make(header.v2.cluster_bits, v3.refcount_order, header.extended_l2()).value_or(geometry_);
+  geometry_ = format::Geometry::make(header.v2.cluster_bits, v3.refcount_order, header.extended_l2())
+                  .value_or(geometry_);
 }
 
 base::Result<void> HeaderArea::store(const format::Header& changed) {
   auto bytes = bytes_;
   put_fields(bytes, changed);
   const auto length = std::min<std::size_t>(changed.length(), format::header_known_length);
-  if (auto written = medium_->write_or_end(0, base::ConstBytes(bytes).first(length)); !written) return written;
+  if (auto written = medium_->write_or_end(0, base::ConstBytes(bytes).first(length)); !written)
+    return written;
   bytes_ = std::move(bytes);
   adopt(changed);
   return {};
@@ -81,18 +86,20 @@ bool HeaderArea::disturbs(const std::vector<std::byte>& bytes) const {
   return false;
 }
 
-std::optional<HeaderArea::Composed> HeaderArea::compose(format::Header header, const std::vector<OwnExtension>& extensions,
+std::optional<HeaderArea::Composed> HeaderArea::compose(format::Header header,
+                                                        const std::vector<OwnExtension>& extensions,
                                                         const std::optional<std::string>& backing_name,
                                                         bool first_sector_only) const {
   const std::size_t begin = header.length();
   auto bytes = bytes_;
   if (!first_sector_only)  // what the old header referred to
-    std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(begin, header_.length())), bytes.end(),
-              std::byte{0});
+    std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(begin, header_.length())),
+              bytes.end(), std::byte{0});
   if (begin > format::header_known_length && begin == header_.length())  // fields unknown to us
     put(bytes, format::header_known_length,
         base::ConstBytes(bytes_).subspan(format::header_known_length, begin - format::header_known_length));
-  const auto end = put_extensions(bytes, begin, first_sector_only ? std::min(sector, bytes.size()) : bytes.size(), extensions);
+  const auto end = put_extensions(
+      bytes, begin, first_sector_only ? std::min(sector, bytes.size()) : bytes.size(), extensions);
   if (!end) return std::nullopt;
 
   header.v2.backing_file_offset = {};
@@ -104,11 +111,11 @@ std::optional<HeaderArea::Composed> HeaderArea::compose(format::Header header, c
     const auto free_at = [&](std::size_t at) {
       if (at < *end || at > bytes.size() || length > bytes.size() - at) return false;
       if (backing_name_ == backing_name && at == old) return true;
-      return std::ranges::none_of(live, [&](const Part& part) {
-        return std::max(at, part.begin) < std::min(at + length, part.end);
-      });
+      return std::ranges::none_of(
+          live, [&](const Part& part) { return std::max(at, part.begin) < std::min(at + length, part.end); });
     };
-    const std::array places{old, *end, padded(std::max(live[0].end, live[1].end)), bytes.size() - std::min(length, bytes.size())};
+    const std::array places{old, *end, padded(std::max(live[0].end, live[1].end)),
+                            bytes.size() - std::min(length, bytes.size())};
     const auto at = std::ranges::find_if(places, free_at);
     if (at == places.end()) return std::nullopt;
     if (first_sector_only && *at < sector && *at + length > sector) return std::nullopt;
@@ -123,10 +130,12 @@ std::optional<HeaderArea::Composed> HeaderArea::compose(format::Header header, c
 base::Result<void> HeaderArea::write(Composed composed, const std::optional<std::string>& backing_name) {
   auto& [bytes, header] = composed;
   if (bytes.size() > sector && !std::equal(bytes.begin() + sector, bytes.end(), bytes_.begin() + sector)) {
-    if (auto written = medium_->write(sector, base::ConstBytes(bytes).subspan(sector)); !written) return written;
+    if (auto written = medium_->write(sector, base::ConstBytes(bytes).subspan(sector)); !written)
+      return written;
     if (auto flushed = medium_->flush(); !flushed) return flushed;
   }
-  if (auto written = medium_->write_or_end(0, base::ConstBytes(bytes).first(sector)); !written) return written;
+  if (auto written = medium_->write_or_end(0, base::ConstBytes(bytes).first(sector)); !written)
+    return written;
   if (auto flushed = medium_->flush(); !flushed) return flushed;
   bytes_ = std::move(bytes);
   adopt(header);
@@ -146,12 +155,14 @@ base::Result<void> HeaderArea::store(const format::Header& changed, std::vector<
   if (whole && !disturbs(whole->bytes)) return write(std::move(*whole), backing_name);
   auto first = compose(changed, slim, backing_name, true);
   if (!whole || !first || disturbs(first->bytes))
-    return base::fail(base::ErrorKind::limit, "the first cluster has no room for this change: convert the image to larger "
-                                              "clusters");
+    return base::fail(base::ErrorKind::limit,
+                      "the first cluster has no room for this change: convert the image to larger "
+                      "clusters");
   if (auto written = write(std::move(*first), backing_name); !written) return written;
   whole = compose(changed, extensions, backing_name, false);
   if (!whole) whole = compose(changed, slim, backing_name, false);
-  if (whole) (void)write(std::move(*whole), backing_name);  // the names are back, or are not: the change is made
+  if (whole)
+    (void)write(std::move(*whole), backing_name);  // the names are back, or are not: the change is made
   return {};
 }
 

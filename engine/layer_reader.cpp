@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint64_t most_gathered = 4ULL << 20;  // bytes of streams read at once
 
 base::Result<void> fault_at(std::uint64_t guest, std::string_view what) {
-  return base::fail(base::ErrorKind::io, fmt::format("guest offset {:#x} can't be read: {}; see cowvet check", guest, what));
+  return base::fail(base::ErrorKind::io,
+                    fmt::format("guest offset {:#x} can't be read: {}; see cowvet check", guest, what));
 }
 
 std::string_view told(format::Decoded::Status status) {
@@ -33,17 +34,24 @@ base::Result<TablePointer> LayerReader::table(std::uint64_t l1_index) const {
   const format::L1Entry entry{l1_index < l1_.size() ? l1_[static_cast<std::size_t>(l1_index)] : 0};
   if (entry.offset().raw() == 0) return nullptr;
   if (!c_.rules.geometry.aligned(entry.offset()))
-    return std::unexpected(fault_at(l1_index * c_.rules.geometry.span(), "its L2 table's offset is unaligned").error());
+    return std::unexpected(
+        fault_at(l1_index * c_.rules.geometry.span(), "its L2 table's offset is unaligned").error());
   return c_.tables->get(TableKind::l2, entry.offset());
 }
 
 base::Result<Run> LayerReader::find(std::uint64_t at, std::uint64_t most) const {
   const auto& g = c_.rules.geometry;
   const std::uint64_t span = g.span();
-  most = std::min(most, span - at % span);
   auto found = table(at / span);
   if (!found) return std::unexpected(found.error());
-  if (*found == nullptr) return Run{Source::below, most, {}, {}};
+  if (*found == nullptr) {  // as far as L1 entries lead nowhere
+    std::uint64_t end = at / span + 1;
+    while (end < l1_.size() && end * span - at < most &&
+           format::L1Entry{l1_[static_cast<std::size_t>(end)]}.offset().raw() == 0)
+      ++end;
+    return Run{Source::below, std::min(most, end * span - at), {}, {}};
+  }
+  most = std::min(most, span - at % span);
 
   const std::uint64_t piece_size = c_.rules.piece_size();
   Run run{};
@@ -82,7 +90,8 @@ base::Result<Run> LayerReader::find(std::uint64_t at, std::uint64_t most) const 
   return run;
 }
 
-base::Result<void> LayerReader::read_below(std::uint64_t at, base::MutableBytes into, std::uint64_t visible) const {
+base::Result<void> LayerReader::read_below(std::uint64_t at, base::MutableBytes into,
+                                           std::uint64_t visible) const {
   const std::uint64_t end = c_.backing != nullptr ? std::min(c_.backing->size(), visible) : 0;
   const auto there = static_cast<std::size_t>(at < end ? std::min<std::uint64_t>(end - at, into.size()) : 0);
   std::ranges::fill(into.subspan(there), std::byte{0});
@@ -125,7 +134,8 @@ base::Result<void> LayerReader::read(std::uint64_t at, base::MutableBytes into, 
   return serve();
 }
 
-base::Result<void> LayerReader::decrypt(std::uint64_t guest, std::uint64_t host, base::MutableBytes bytes) const {
+base::Result<void> LayerReader::decrypt(std::uint64_t guest, std::uint64_t host,
+                                        base::MutableBytes bytes) const {
   if (c_.crypt == format::CryptMethod::none) return {};
   if (c_.cipher == nullptr)
     return base::fail(base::ErrorKind::usage, "the image is encrypted: its secret is needed to read data");
@@ -136,7 +146,8 @@ base::Result<void> LayerReader::read_data(std::span<const Piece> pieces) const {
   if (pieces.empty()) return {};
   const Medium* medium = c_.rules.data_file ? c_.data : c_.image;
   if (medium == nullptr)
-    return base::fail(base::ErrorKind::usage, "the image keeps its data in another file, which was not opened");
+    return base::fail(base::ErrorKind::usage,
+                      "the image keeps its data in another file, which was not opened");
   // Encrypted sectors are read whole; what the caller wants of a cut one goes through a buffer.
   constexpr std::uint64_t sector = format::limits::sector;
   const bool encrypted = c_.crypt != format::CryptMethod::none;
@@ -182,7 +193,8 @@ base::Result<void> LayerReader::read_compressed(std::span<const Piece> pieces) c
   auto room = base::MutableBytes(payloads);
   for (const auto& piece : pieces) {
     const auto range = g.compressed_range(piece.run.entry);
-    batch.push_back({.offset = range.offset.raw(), .into = room.first(static_cast<std::size_t>(range.length()))});
+    batch.push_back(
+        {.offset = range.offset.raw(), .into = room.first(static_cast<std::size_t>(range.length()))});
     room = room.subspan(static_cast<std::size_t>(range.length()));
   }
   c_.image->device().read(batch);
@@ -199,8 +211,9 @@ base::Result<void> LayerReader::read_compressed(std::span<const Piece> pieces) c
                                            decoded.status != format::Decoded::Status::overlong))
       return fault_at(piece.guest, told(decoded.status));
     if (!entire)
-      std::ranges::copy(out.subspan(static_cast<std::size_t>(piece.guest & (g.cluster_size() - 1)), piece.into.size()),
-                        piece.into.begin());
+      std::ranges::copy(
+          out.subspan(static_cast<std::size_t>(piece.guest & (g.cluster_size() - 1)), piece.into.size()),
+          piece.into.begin());
   }
   return {};
 }
@@ -223,8 +236,8 @@ base::Result<Extent> LayerReader::extent(std::uint64_t at, std::uint64_t most) c
       whole = next;
     } else {
       const auto expected = whole->host ? whole->host->plus(done) : std::nullopt;
-      if (next.allocated != whole->allocated || next.zero != whole->zero || next.compressed != whole->compressed ||
-          next.host != expected)
+      if (next.allocated != whole->allocated || next.zero != whole->zero ||
+          next.compressed != whole->compressed || next.host != expected)
         break;
       whole->length += next.length;
     }
@@ -233,7 +246,8 @@ base::Result<Extent> LayerReader::extent(std::uint64_t at, std::uint64_t most) c
   return *whole;
 }
 
-base::Result<bool> LayerReader::known_zero(std::uint64_t at, std::uint64_t length, std::uint64_t visible) const {
+base::Result<bool> LayerReader::known_zero(std::uint64_t at, std::uint64_t length,
+                                           std::uint64_t visible) const {
   const std::uint64_t backed = c_.backing != nullptr ? std::min(c_.backing->size(), visible) : 0;
   while (length != 0) {
     const auto run = find(at, length);

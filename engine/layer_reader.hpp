@@ -1,5 +1,6 @@
-// Reading one mapping: the active disk or a snapshot's. Promises: safe from several threads at once; neighbouring clusters
-// become one access of the device; what can't be read is an error with its place, never zeros.
+// Reading one mapping: the active disk or a snapshot's. Promises: safe from several threads at once;
+// neighbouring clusters become one access of the device; what can't be read is an error with its place, never
+// zeros.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -38,16 +39,19 @@ class LayerReader {
   // `l1` may change while the reader lives, but not during a read.
   LayerReader(const ReadContext& context, const std::vector<std::uint64_t>& l1) : c_(context), l1_(l1) {}
 
-  // The run at `at`, within `most` bytes and within one L2 table.
+  // A run from `at` on, within `most` bytes; it need not be the longest.
   [[nodiscard]] base::Result<Run> find(std::uint64_t at, std::uint64_t most) const;
   // `visible`: the layer's disk size; what lies below is not seen behind it (there is VM state).
-  [[nodiscard]] base::Result<void> read(std::uint64_t at, base::MutableBytes into, std::uint64_t visible) const;
+  [[nodiscard]] base::Result<void> read(std::uint64_t at, base::MutableBytes into,
+                                        std::uint64_t visible) const;
   [[nodiscard]] base::Result<Extent> extent(std::uint64_t at, std::uint64_t most) const;
   // Whether the range reads as zeros, as far as that is known without reading.
-  [[nodiscard]] base::Result<bool> known_zero(std::uint64_t at, std::uint64_t length, std::uint64_t visible) const;
+  [[nodiscard]] base::Result<bool> known_zero(std::uint64_t at, std::uint64_t length,
+                                              std::uint64_t visible) const;
 
   // Reads a run of plain data clusters: of guest bytes from `guest`, lying at `host`.
-  [[nodiscard]] base::Result<void> decrypt(std::uint64_t guest, std::uint64_t host, base::MutableBytes bytes) const;
+  [[nodiscard]] base::Result<void> decrypt(std::uint64_t guest, std::uint64_t host,
+                                           base::MutableBytes bytes) const;
 
  private:
   struct Piece {  // of a read under way
@@ -56,7 +60,8 @@ class LayerReader {
     base::MutableBytes into;
   };
   [[nodiscard]] base::Result<TablePointer> table(std::uint64_t l1_index) const;
-  [[nodiscard]] base::Result<void> read_below(std::uint64_t at, base::MutableBytes into, std::uint64_t visible) const;
+  [[nodiscard]] base::Result<void> read_below(std::uint64_t at, base::MutableBytes into,
+                                              std::uint64_t visible) const;
   [[nodiscard]] base::Result<void> read_data(std::span<const Piece> pieces) const;
   [[nodiscard]] base::Result<void> read_compressed(std::span<const Piece> pieces) const;
 
@@ -65,7 +70,8 @@ class LayerReader {
 };
 
 // The sector number by which a cipher counts.
-[[nodiscard]] inline std::uint64_t cipher_sector(format::CryptMethod method, std::uint64_t guest, std::uint64_t host) {
+[[nodiscard]] inline std::uint64_t cipher_sector(format::CryptMethod method, std::uint64_t guest,
+                                                 std::uint64_t host) {
   return (method == format::CryptMethod::aes ? guest : host) / format::limits::sector;
 }
 

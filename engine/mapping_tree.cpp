@@ -12,12 +12,13 @@ base::Result<TablePointer> MappingTree::table(std::uint64_t word) const {
   const format::L1Entry entry{word};
   if (entry.offset().raw() == 0) return nullptr;
   if (entry.reserved() != 0 || !image_.geometry().aligned(entry.offset()))
-    return base::fail(base::ErrorKind::usage, fmt::format("the L1 entry {:#x} can't be right: run cowvet check first", word));
+    return base::fail(base::ErrorKind::usage,
+                      fmt::format("the L1 entry {:#x} can't be right: run cowvet check first", word));
   return image_.tables.get(TableKind::l2, entry.offset());
 }
 
-base::Result<void> MappingTree::walk(const std::vector<std::uint64_t>& l1, const Visit& visit, std::uint64_t most,
-                                     std::uint64_t& done) {
+base::Result<void> MappingTree::walk(const std::vector<std::uint64_t>& l1, const Visit& visit,
+                                     std::uint64_t most, std::uint64_t& done) {
   const auto& g = image_.geometry();
   for (const auto word : l1) {
     const auto l2 = table(word);
@@ -43,7 +44,8 @@ base::Result<void> MappingTree::raise(const std::vector<std::uint64_t>& l1) {
   auto raised = walk(l1, [&](Clusters c) { return changes_.refcounts().raise(c); }, all, done);
   if (raised) return raised;
   std::uint64_t undone = 0;
-  (void)walk(l1, [&](Clusters c) { return changes_.refcounts().lower(c); }, done, undone);  // at worst too high
+  (void)walk(
+      l1, [&](Clusters c) { return changes_.refcounts().lower(c); }, done, undone);  // at worst too high
   return raised;
 }
 

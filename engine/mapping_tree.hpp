@@ -1,5 +1,5 @@
-// All that one L1 table refers to, taken together: what snapshots count up and down. Promises: a count that does not fit
-// is an error after which all counts are as before.
+// All that one L1 table refers to, taken together: what snapshots count up and down. Promises: a count that
+// does not fit is an error after which all counts are as before.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -27,8 +27,8 @@ class MappingTree {
  private:
   using Visit = std::function<base::Result<void>(Clusters)>;
   // Visits what the first `most` references name, table by table: its clusters, then the table. `done` counts them.
-  [[nodiscard]] base::Result<void> walk(const std::vector<std::uint64_t>& l1, const Visit& visit, std::uint64_t most,
-                                        std::uint64_t& done);
+  [[nodiscard]] base::Result<void> walk(const std::vector<std::uint64_t>& l1, const Visit& visit,
+                                        std::uint64_t most, std::uint64_t& done);
   [[nodiscard]] base::Result<TablePointer> table(std::uint64_t word) const;
 
   Image& image_;

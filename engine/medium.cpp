@@ -9,13 +9,14 @@ namespace cowvet::engine {
 base::Result<void> complete(const storage::ReadRequest& request, std::string_view what) {
   if (request.os_error != 0)
     return base::fail(base::ErrorKind::io,
-                      fmt::format("the {} at {:#x} can't be read: {}", what, request.offset + request.bad_begin,
-                                  std::strerror(request.os_error)),
+                      fmt::format("the {} at {:#x} can't be read: {}", what,
+                                  request.offset + request.bad_begin, std::strerror(request.os_error)),
                       request.os_error);
   if (request.valid < request.into.size())
-    return base::fail(base::ErrorKind::io,
-                      fmt::format("the {} at {:#x} reaches over the file's end: the file is cut, see cowvet check", what,
-                                  request.offset));
+    return base::fail(
+        base::ErrorKind::io,
+        fmt::format("the {} at {:#x} reaches over the file's end: the file is cut, see cowvet check", what,
+                    request.offset));
   return {};
 }
 
@@ -76,7 +77,9 @@ base::Result<void> Medium::usable() const {
 }
 
 void Medium::end(const base::Error& error) {
-  if (!ended_) ended_ = base::Error{error.kind, "nothing can be changed any more after: " + error.message, error.os_error};
+  if (!ended_)
+    ended_ =
+        base::Error{error.kind, "nothing can be changed any more after: " + error.message, error.os_error};
 }
 
 }  // namespace cowvet::engine

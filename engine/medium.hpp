@@ -1,6 +1,6 @@
-// A device as the engine writes it. Promises: a read gives all bytes or an error that says what could not be read; a flush
-// does nothing when nothing was written since the last one; after a failed flush, or a failed write that may or may not
-// have happened and matters, every later change fails with the same error.
+// A device as the engine writes it. Promises: a read gives all bytes or an error that says what could not be
+// read; a flush does nothing when nothing was written since the last one; after a failed flush, or a failed
+// write that may or may not have happened and matters, every later change fails with the same error.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -20,7 +20,8 @@ class Medium {
   [[nodiscard]] storage::Device& device() const { return device_; }
 
   // `what` names the bytes in the error: "L2 table".
-  [[nodiscard]] base::Result<void> read(std::uint64_t offset, base::MutableBytes into, std::string_view what) const;
+  [[nodiscard]] base::Result<void> read(std::uint64_t offset, base::MutableBytes into,
+                                        std::string_view what) const;
   [[nodiscard]] base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes);
   // A write whose failure leaves two possible states of the image, both sound: nothing may be changed after it.
   [[nodiscard]] base::Result<void> write_or_end(std::uint64_t offset, base::ConstBytes bytes);

@@ -18,7 +18,10 @@ namespace cowvet::engine {
 
 class Qcow2Disk::Impl {
  public:
-  explicit Impl(std::unique_ptr<Image> opened) : image(std::move(opened)), changes(*image), writer(*image, changes),
+  explicit Impl(std::unique_ptr<Image> opened)
+      : image(std::move(opened)),
+        changes(*image),
+        writer(*image, changes),
         bitmaps(*image, changes),
         snapshots(*image, changes, writer),
         sizes(*image, changes, writer),
@@ -55,7 +58,8 @@ class Qcow2Disk::Impl {
 Qcow2Disk::Qcow2Disk(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Qcow2Disk::~Qcow2Disk() = default;
 
-base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device, const OpenOptions& options) {
+base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device,
+                                                         const OpenOptions& options) {
   auto image = Image::open(device, options);
   if (!image) return std::unexpected(image.error());
   auto impl = std::make_unique<Impl>(std::move(*image));
@@ -64,7 +68,8 @@ base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device
   if (options.writable) {
     if (!bitmaps) return std::unexpected(bitmaps.error());
     if (impl->image->fields().dirty())
-      if (auto done = recount(*impl->image, impl->changes, impl->bitmaps); !done) return std::unexpected(done.error());
+      if (auto done = recount(*impl->image, impl->changes, impl->bitmaps); !done)
+        return std::unexpected(done.error());
     if (auto loaded = impl->changes.load(); !loaded) return std::unexpected(loaded.error());
     impl->writable = true;
   }
@@ -114,7 +119,8 @@ std::vector<SnapshotInfo> Qcow2Disk::snapshots() const {
   return list;
 }
 
-base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(std::string_view name, std::uint32_t date_sec, std::uint32_t date_nsec) {
+base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(std::string_view name, std::uint32_t date_sec,
+                                                      std::uint32_t date_nsec) {
   if (auto fine = impl_->begin(); !fine) return std::unexpected(fine.error());
   if (auto done = impl_->snapshots.create(name, date_sec, date_nsec, impl_->vm_state); !done)
     return std::unexpected(done.error());
@@ -173,11 +179,13 @@ base::Result<void> Qcow2Disk::enable_bitmap(std::string_view name, bool enabled)
   if (auto fine = impl_->begin(); !fine) return fine;
   return impl_->bitmaps.enable(name, enabled);
 }
-base::Result<void> Qcow2Disk::merge_bitmap(std::string_view name, const Qcow2Disk& source, std::string_view from) {
+base::Result<void> Qcow2Disk::merge_bitmap(std::string_view name, const Qcow2Disk& source,
+                                           std::string_view from) {
   if (auto fine = impl_->begin(); !fine) return fine;
   return impl_->bitmaps.merge(name, source.impl_->bitmaps, from);
 }
-base::Result<bool> Qcow2Disk::bitmap_marked(std::string_view name, base::GuestOffset at, std::uint64_t length) const {
+base::Result<bool> Qcow2Disk::bitmap_marked(std::string_view name, base::GuestOffset at,
+                                            std::uint64_t length) const {
   return impl_->bitmaps.marked(name, at.raw(), length);
 }
 
@@ -197,7 +205,8 @@ base::Result<void> Qcow2Disk::set_version(std::uint32_t version) {
 base::Result<void> Qcow2Disk::set_refcount_order(std::uint32_t order, base::Progress& progress) {
   if (auto fine = impl_->begin(); !fine) return fine;
   if (!header().has_v3() && order != 4)
-    return base::fail(base::ErrorKind::usage, "version 2 has 16-bit refcounts only: amend the image to version 3 first");
+    return base::fail(base::ErrorKind::usage,
+                      "version 2 has 16-bit refcounts only: amend the image to version 3 first");
   if (order == geometry().refcount_order()) return {};
   return change_refcount_order(*impl_->image, impl_->changes, order, progress);
 }
@@ -230,14 +239,16 @@ base::Result<std::unique_ptr<Disk>> Qcow2Disk::snapshot_disk(std::string_view na
   const auto& snapshot = image.snapshots[*index];
   auto l1 = read_snapshot_l1(image.file, image.geometry(), snapshot);
   if (!l1) return std::unexpected(l1.error());
-  return std::make_unique<SnapshotDisk>(image, std::move(*l1), snapshot.disk_size_bytes().value_or(image.size()));
+  return std::make_unique<SnapshotDisk>(image, std::move(*l1),
+                                        snapshot.disk_size_bytes().value_or(image.size()));
 }
 
 base::Result<void> Qcow2Disk::read_vm_state(std::uint64_t at, base::MutableBytes into) const {
   const auto& image = *impl_->image;
   const std::uint64_t end = image.l1.size() * image.geometry().span();
   const std::uint64_t begin = image.vm_state_begin();
-  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), end > begin ? end - begin : 0); !fine) return fine;
+  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), end > begin ? end - begin : 0); !fine)
+    return fine;
   return image.active.read(begin + at, into, 0);
 }
 
@@ -248,7 +259,8 @@ base::Result<void> Qcow2Disk::write(base::GuestOffset at, base::ConstBytes bytes
 
 base::Result<void> Qcow2Disk::zero(base::GuestOffset at, std::uint64_t length, Unmap unmap) {
   if (auto fine = impl_->begin(at, length); !fine) return fine;
-  return length == 0 ? base::Result<void>{} : impl_->writer.zero(at.raw(), length, unmap, impl_->writer.disk());
+  return length == 0 ? base::Result<void>{}
+                     : impl_->writer.zero(at.raw(), length, unmap, impl_->writer.disk());
 }
 
 base::Result<void> Qcow2Disk::discard(base::GuestOffset at, std::uint64_t length) {
@@ -282,9 +294,11 @@ base::Result<void> Qcow2Disk::write_precompressed(base::GuestOffset at, base::Co
   if (at.raw() % cs != 0 || payload.empty() || payload.size() >= cs)
     return base::fail(base::ErrorKind::usage, "a compressed cluster is one whole cluster that shrinks");
   if (impl_->image->rules.data_file)
-    return base::fail(base::ErrorKind::usage, "an image with an external data file can't hold compressed clusters");
+    return base::fail(base::ErrorKind::usage,
+                      "an image with an external data file can't hold compressed clusters");
   if (impl_->image->reading.crypt != format::CryptMethod::none)
-    return base::fail(base::ErrorKind::usage, "compressed clusters are not encrypted: an encrypted image can't hold them");
+    return base::fail(base::ErrorKind::usage,
+                      "compressed clusters are not encrypted: an encrypted image can't hold them");
   return impl_->writer.write_stream(at.raw(), payload);
 }
 

@@ -1,6 +1,7 @@
-// A qcow2 image as a disk: reading, writing, snapshots, bitmaps, resizing. Promises: after a crash at any moment the image
-// has at worst leaked clusters, and holds all that was flushed (the order of writes: engine/README.md); an image that can't
-// be read without guessing is refused with the reason, never repaired on the way; opened for reading it changes nothing.
+// A qcow2 image as a disk: reading, writing, snapshots, bitmaps, resizing. Promises: after a crash at any
+// moment the image has at worst leaked clusters, and holds all that was flushed (the order of writes:
+// engine/README.md); an image that can't be read without guessing is refused with the reason, never repaired
+// on the way; opened for reading it changes nothing.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -23,7 +24,8 @@ class Cipher;  // engine/cipher.hpp: encrypts and decrypts sectors of one image
 
 struct OpenOptions {
   bool writable = false;
-  // What lies below: the backing file, null when there is none or when it is not wanted (unallocated reads as zeros then).
+  // What lies below: the backing file, null when there is none or when it is not wanted (unallocated reads as
+  // zeros then).
   std::shared_ptr<const Disk> backing = nullptr;
   // The external data file; must outlive the disk. Needed for data access when the image has one.
   storage::Device* data_file = nullptr;
@@ -53,10 +55,12 @@ enum class Preallocation : std::uint8_t { off, metadata, falloc, full };
 
 class Qcow2Disk final : public Disk {
  public:
-  // `device` must outlive the disk. Errors: usage for what is no usable qcow2 image (message says which field and what to
-  // do), io. Opening for writing refuses images marked corrupt or with unknown incompatible features, and brings the
-  // refcounts of a dirty image up to date first (only when everything else is sound).
-  [[nodiscard]] static base::Result<std::unique_ptr<Qcow2Disk>> open(storage::Device& device, const OpenOptions& options);
+  // `device` must outlive the disk. Errors: usage for what is no usable qcow2 image (message says which field
+  // and what to do), io. Opening for writing refuses images marked corrupt or with unknown incompatible
+  // features, and brings the refcounts of a dirty image up to date first (only when everything else is
+  // sound).
+  [[nodiscard]] static base::Result<std::unique_ptr<Qcow2Disk>> open(storage::Device& device,
+                                                                     const OpenOptions& options);
   // Closes without writing: what was not flushed is gone, as after a crash. Call close() to end properly.
   ~Qcow2Disk() override;
 
@@ -69,8 +73,8 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> discard(base::GuestOffset at, std::uint64_t length) override;
   [[nodiscard]] base::Result<void> flush() override;
 
-  // Writes clusters compressed; `at` is a multiple of the cluster size, `bytes` whole clusters (the disk's last may be cut).
-  // A cluster that does not shrink is stored plainly.
+  // Writes clusters compressed; `at` is a multiple of the cluster size, `bytes` whole clusters (the disk's
+  // last may be cut). A cluster that does not shrink is stored plainly.
   [[nodiscard]] base::Result<void> write_compressed(base::GuestOffset at, base::ConstBytes bytes);
   // The same with the compression done by the caller, on whatever thread: compress() is const and thread-safe; an empty
   // result means that the cluster does not shrink.
@@ -82,13 +86,15 @@ class Qcow2Disk final : public Disk {
 
   // Growing reads as zeros behind the old end (never the backing file's old tail). Shrinking drops what is behind.
   // Errors: usage when a snapshot, or a bitmap that can't follow, stands against it.
-  [[nodiscard]] base::Result<void> resize(std::uint64_t size, Preallocation preallocation = Preallocation::off);
+  [[nodiscard]] base::Result<void> resize(std::uint64_t size,
+                                          Preallocation preallocation = Preallocation::off);
 
   // Internal snapshots. `name` may be an id or a name for apply and remove (ids first, as in QEMU).
   [[nodiscard]] std::vector<SnapshotInfo> snapshots() const;
   [[nodiscard]] base::Result<SnapshotInfo> create_snapshot(std::string_view name, std::uint32_t date_sec,
                                                            std::uint32_t date_nsec);
-  [[nodiscard]] base::Result<void> apply_snapshot(std::string_view name);  // the disk takes the snapshot's size too
+  [[nodiscard]] base::Result<void> apply_snapshot(
+      std::string_view name);  // the disk takes the snapshot's size too
   [[nodiscard]] base::Result<void> remove_snapshot(std::string_view name);
   // A snapshot's content as a read-only disk; lives as long as this disk and sees it as it is.
   [[nodiscard]] base::Result<std::unique_ptr<Disk>> snapshot_disk(std::string_view name) const;
@@ -104,15 +110,19 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> clear_bitmap(std::string_view name);
   [[nodiscard]] base::Result<void> enable_bitmap(std::string_view name, bool enabled);
   // Sets in `name` all bits whose granule has a set bit in `from`.
-  [[nodiscard]] base::Result<void> merge_bitmap(std::string_view name, const Qcow2Disk& source, std::string_view from);
+  [[nodiscard]] base::Result<void> merge_bitmap(std::string_view name, const Qcow2Disk& source,
+                                                std::string_view from);
   // Whether any granule that touches the range is marked.
-  [[nodiscard]] base::Result<bool> bitmap_marked(std::string_view name, base::GuestOffset at, std::uint64_t length) const;
+  [[nodiscard]] base::Result<bool> bitmap_marked(std::string_view name, base::GuestOffset at,
+                                                 std::uint64_t length) const;
 
-  // The header's changeable parts (amend, rebase). Each is one atomic write of the first sector, or of a new name followed
-  // by it.
-  [[nodiscard]] base::Result<void> set_backing_file(std::string_view name, std::string_view format);  // empty name: none
+  // The header's changeable parts (amend, rebase). Each is one atomic write of the first sector, or of a new
+  // name followed by it.
+  [[nodiscard]] base::Result<void> set_backing_file(std::string_view name,
+                                                    std::string_view format);  // empty name: none
   [[nodiscard]] base::Result<void> set_lazy_refcounts(bool on);
-  [[nodiscard]] base::Result<void> set_version(std::uint32_t version);  // 2 <-> 3, as `qemu-img amend -o compat`
+  [[nodiscard]] base::Result<void> set_version(
+      std::uint32_t version);  // 2 <-> 3, as `qemu-img amend -o compat`
   [[nodiscard]] base::Result<void> set_refcount_order(std::uint32_t order, base::Progress& progress);
   [[nodiscard]] base::Result<void> set_raw_external_data(bool on);
 

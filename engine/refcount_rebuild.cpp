@@ -15,16 +15,18 @@ using base::ErrorKind;
 using Count = std::function<base::Result<std::uint64_t>(std::uint64_t cluster)>;
 
 base::Result<void> unsound(std::string_view what) {
-  return base::fail(ErrorKind::usage, fmt::format("the image was not closed properly, and not only its refcounts are out of "
-                                                  "date ({}): run cowvet repair, or open it read-only",
-                                                  what));
+  return base::fail(ErrorKind::usage,
+                    fmt::format("the image was not closed properly, and not only its refcounts are out of "
+                                "date ({}): run cowvet repair, or open it read-only",
+                                what));
 }
 
 // Writes blocks and table for the counts of clusters below `end`, behind everything, and makes the header name them.
 // `width`: the new refcount order.
 base::Result<void> write_refcounts(Image& image, std::uint32_t order, std::uint64_t end, const Count& count,
                                    base::Progress& progress) {
-  const auto geometry = format::Geometry::make(image.geometry().cluster_bits(), order, image.geometry().extended_l2());
+  const auto geometry =
+      format::Geometry::make(image.geometry().cluster_bits(), order, image.geometry().extended_l2());
   if (!geometry) return base::fail(ErrorKind::usage, "refcounts have 1 to 64 bits");
   const auto bits = geometry->cluster_bits();
   const std::uint64_t first = std::max(end, (image.file.size() + geometry->cluster_size() - 1) >> bits);
@@ -35,8 +37,9 @@ base::Result<void> write_refcounts(Image& image, std::uint32_t order, std::uint6
     const auto owners = count(c);
     if (!owners) return std::unexpected(owners.error());
     if (*owners > geometry->max_refcount())
-      return base::fail(ErrorKind::limit, fmt::format("host cluster {:#x} has {} owners, more than {}-bit refcounts can count",
-                                                      c, *owners, geometry->refcount_bits()));
+      return base::fail(ErrorKind::limit,
+                        fmt::format("host cluster {:#x} has {} owners, more than {}-bit refcounts can count",
+                                    c, *owners, geometry->refcount_bits()));
     if (*owners == 0) continue;
     indices.insert(c >> geometry->block_bits());
     if (progress.stop_requested()) return base::fail(ErrorKind::cancelled, "stopped; the image is as it was");
@@ -46,8 +49,10 @@ base::Result<void> write_refcounts(Image& image, std::uint32_t order, std::uint6
     const std::uint64_t last = first + indices.size() + table_clusters - 1;
     const std::size_t before = indices.size();
     const std::uint64_t before_clusters = table_clusters;
-    for (auto i = first >> geometry->block_bits(); i <= last >> geometry->block_bits(); ++i) indices.insert(i);
-    table_clusters = std::max(table_clusters, base::divide_up((*indices.rbegin() + 1) * 8, geometry->cluster_size()));
+    for (auto i = first >> geometry->block_bits(); i <= last >> geometry->block_bits(); ++i)
+      indices.insert(i);
+    table_clusters =
+        std::max(table_clusters, base::divide_up((*indices.rbegin() + 1) * 8, geometry->cluster_size()));
     if (indices.size() == before && table_clusters == before_clusters) break;
   }
   if (table_clusters << bits > format::limits::max_refcount_table)
@@ -69,8 +74,8 @@ base::Result<void> write_refcounts(Image& image, std::uint32_t order, std::uint6
       format::set_refcount(block, order, i, *owners);
     }
     if (auto written = image.file.write(place << bits, block); !written) return written;
-    base::store_be<std::uint64_t, 0>(base::MutableBytes(table).subspan(static_cast<std::size_t>(index * 8)).first<8>(),
-                                     place << bits);
+    base::store_be<std::uint64_t, 0>(
+        base::MutableBytes(table).subspan(static_cast<std::size_t>(index * 8)).first<8>(), place << bits);
     ++place;
     progress.advance(geometry->cluster_size());
     if (progress.stop_requested()) return base::fail(ErrorKind::cancelled, "stopped; the image is as it was");
@@ -82,7 +87,8 @@ base::Result<void> write_refcounts(Image& image, std::uint32_t order, std::uint6
   fields.v2.refcount_table_offset = base::HostOffset{place << bits};
   fields.v2.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
   if (fields.has_v3()) fields.v3.refcount_order = order;
-  fields.v3.incompatible_features = format::incompatible_word["dirty"].set(fields.v3.incompatible_features, 0);
+  fields.v3.incompatible_features =
+      format::incompatible_word["dirty"].set(fields.v3.incompatible_features, 0);
   if (auto stored = image.header.store(fields); !stored) return stored;
   if (auto flushed = image.file.flush(); !flushed) return flushed;
   image.rules.geometry = image.reading.rules.geometry = image.header.geometry();
@@ -108,7 +114,8 @@ class Recount {
         return unsound("the encryption header");
       owners_.add(changes_.clusters_of(luks->offset, luks->length));
     }
-    if (auto done = bitmaps.each_cluster([&](Clusters c) { owners_.add(c); }); !done) return unsound("bitmaps");
+    if (auto done = bitmaps.each_cluster([&](Clusters c) { owners_.add(c); }); !done)
+      return unsound("bitmaps");
     if (auto done = tree(image_.l1); !done) return done;
     for (const auto& s : image_.snapshots) {
       const auto l1 = read_snapshot_l1(image_.file, image_.geometry(), s);
@@ -146,8 +153,8 @@ class Recount {
       for (std::uint64_t j = 0; j < g.l2_entries(); ++j) {
         const auto slot = image_.rules.load(**l2, j);
         const auto owned = changes_.owned_by(slot);
-        if (!image_.rules.fault(slot, i * g.span() + (j << g.cluster_bits())).empty() || !image_.rules.doubt(slot).empty() ||
-            owned.end() > file_end)
+        if (!image_.rules.fault(slot, i * g.span() + (j << g.cluster_bits())).empty() ||
+            !image_.rules.doubt(slot).empty() || owned.end() > file_end)
           return unsound("an L2 entry");
         owners_.add(owned);
       }
@@ -166,7 +173,8 @@ class Recount {
       for (std::uint64_t j = 0; j < g.l2_entries() && !image_.rules.data_file; ++j) {
         const auto slot = image_.rules.load(**l2, j);
         if (slot.entry.compressed() || !slot.entry.copied()) continue;
-        if (owners_.of(slot.entry.offset().raw() >> g.cluster_bits()) != 1) return unsound("a cluster with several owners");
+        if (owners_.of(slot.entry.offset().raw() >> g.cluster_bits()) != 1)
+          return unsound("a cluster with several owners");
       }
     }
     return {};
@@ -193,7 +201,8 @@ std::uint64_t OwnerCounts::of(std::uint64_t cluster) const {
   return found == pages_.end() ? 0 : found->second[static_cast<std::size_t>(cluster % page)];
 }
 
-base::Result<void> change_refcount_order(Image& image, Changes& changes, std::uint32_t order, base::Progress& progress) {
+base::Result<void> change_refcount_order(Image& image, Changes& changes, std::uint32_t order,
+                                         base::Progress& progress) {
   if (auto done = changes.settle(); !done) return done;
   const auto end = changes.refcounts().end_of_use();
   if (!end) return std::unexpected(end.error());
@@ -212,8 +221,9 @@ base::Result<void> recount(Image& image, Changes& changes, const Bitmaps& bitmap
   if (auto done = recount.run(bitmaps); !done) return done;
   const auto& owners = recount.owners();
   base::Progress progress;
-  return write_refcounts(image, image.geometry().refcount_order(), owners.end(),
-                         [&](std::uint64_t c) { return base::Result<std::uint64_t>(owners.of(c)); }, progress);
+  return write_refcounts(
+      image, image.geometry().refcount_order(), owners.end(),
+      [&](std::uint64_t c) { return base::Result<std::uint64_t>(owners.of(c)); }, progress);
 }
 
 }  // namespace cowvet::engine

@@ -1,5 +1,6 @@
 // A whole new set of refcounts beside the old one, exchanged by one write of the header: to change their width, and to
-// bring those of a dirty image up to date. Promises: until that write the image is as before; the old set is not touched.
+// bring those of a dirty image up to date. Promises: until that write the image is as before; the old set is
+// not touched.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -31,8 +32,8 @@ class OwnerCounts {
 [[nodiscard]] base::Result<void> change_refcount_order(Image& image, Changes& changes, std::uint32_t order,
                                                        base::Progress& progress);
 
-// Counts all owners and writes refcounts that say so; clears the dirty bit. Error usage: the image has other faults than
-// refcounts that are out of date.
+// Counts all owners and writes refcounts that say so; clears the dirty bit. Error usage: the image has other
+// faults than refcounts that are out of date.
 [[nodiscard]] base::Result<void> recount(Image& image, Changes& changes, const Bitmaps& bitmaps);
 
 }  // namespace cowvet::engine

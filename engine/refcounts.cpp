@@ -30,7 +30,8 @@ base::Result<void> Refcounts::load() {
   const auto at = v2.refcount_table_offset;
   if (bytes == 0 || bytes > format::limits::max_refcount_table || at.raw() == 0 || !geometry_.aligned(at) ||
       at.raw() > file_.size() || bytes > file_.size() - at.raw())
-    return base::fail(ErrorKind::usage, "the refcount table's place or length can't be right: see cowvet check");
+    return base::fail(ErrorKind::usage,
+                      "the refcount table's place or length can't be right: see cowvet check");
   std::vector<std::byte> raw(static_cast<std::size_t>(bytes));
   if (auto read = file_.read(at.raw(), raw, "refcount table"); !read) return read;
   const base::BigEndianTable<std::uint64_t> words(raw);
@@ -38,7 +39,8 @@ base::Result<void> Refcounts::load() {
   for (std::size_t i = 0; i < table_.size(); ++i) {
     table_[i] = words[i];
     if (!geometry_.aligned(base::HostOffset{table_[i]}))
-      return base::fail(ErrorKind::usage, fmt::format("entry {} of the refcount table can't be right: see cowvet check", i));
+      return base::fail(ErrorKind::usage,
+                        fmt::format("entry {} of the refcount table can't be right: see cowvet check", i));
   }
   table_offset_ = at.raw();
   return {};
@@ -54,7 +56,8 @@ base::Result<std::uint64_t> Refcounts::get(std::uint64_t cluster) const {
   const auto block = block_of(cluster);
   if (!block) return std::unexpected(block.error());
   if (*block == nullptr) return 0;
-  return format::refcount_at((*block)->bytes(), geometry_.refcount_order(), cluster & (geometry_.block_entries() - 1));
+  return format::refcount_at((*block)->bytes(), geometry_.refcount_order(),
+                             cluster & (geometry_.block_entries() - 1));
 }
 
 void Refcounts::set(const TablePointer& block, std::uint64_t cluster, std::uint64_t value) {
@@ -63,7 +66,8 @@ void Refcounts::set(const TablePointer& block, std::uint64_t cluster, std::uint6
   const std::size_t width = std::max<std::size_t>(1, geometry_.refcount_bits() / 8);
   const auto bytes = tables_.change(block, byte, byte + width);
   // Below a byte, the index counts within it.
-  const std::uint64_t within = geometry_.refcount_order() < 3 ? index & ((8U >> geometry_.refcount_order()) - 1) : 0;
+  const std::uint64_t within =
+      geometry_.refcount_order() < 3 ? index & ((8U >> geometry_.refcount_order()) - 1) : 0;
   format::set_refcount(bytes, geometry_.refcount_order(), within, value);
 }
 
@@ -80,7 +84,8 @@ base::Result<std::uint64_t> Refcounts::end_of_use() {
         return end_;
       }
   }
-  return base::fail(ErrorKind::usage, "no cluster is counted at all: the refcounts are lost, run cowvet repair");
+  return base::fail(ErrorKind::usage,
+                    "no cluster is counted at all: the refcounts are lost, run cowvet repair");
 }
 
 base::Result<Clusters> Refcounts::allocate(std::uint64_t most) {
@@ -97,7 +102,8 @@ base::Result<Clusters> Refcounts::allocate(std::uint64_t most) {
       continue;
     }
     const auto is_free = [&](std::uint64_t c) {
-      return format::refcount_at((*block)->bytes(), geometry_.refcount_order(), c & (geometry_.block_entries() - 1)) == 0;
+      return format::refcount_at((*block)->bytes(), geometry_.refcount_order(),
+                                 c & (geometry_.block_entries() - 1)) == 0;
     };
     while (search_from_ < stop && !is_free(search_from_)) ++search_from_;
     Clusters found{search_from_, 0};
@@ -131,8 +137,9 @@ base::Result<Clusters> Refcounts::extend(std::uint64_t count, std::uint64_t from
     const std::uint64_t entries = ((end - 1) >> geometry_.block_bits()) + 1;
     std::uint64_t wanted = 0;
     if (entries > table_.size())
-      wanted = std::max(table_clusters, base::divide_up(std::max<std::uint64_t>(entries, table_.size() + table_.size() / 2),
-                                                        per_table_cluster));
+      wanted = std::max(table_clusters,
+                        base::divide_up(std::max<std::uint64_t>(entries, table_.size() + table_.size() / 2),
+                                        per_table_cluster));
     if (absent <= blocks && wanted <= table_clusters) break;
     blocks = std::max(blocks, absent);
     table_clusters = std::max(table_clusters, wanted);
@@ -140,8 +147,9 @@ base::Result<Clusters> Refcounts::extend(std::uint64_t count, std::uint64_t from
   const std::uint64_t end = from + blocks + table_clusters + count;
   if (table_clusters << geometry_.cluster_bits() > format::limits::max_refcount_table ||
       end > offset_limit >> geometry_.cluster_bits())
-    return base::fail(ErrorKind::limit, "the image file has reached the largest size that its clusters allow: convert it to "
-                                        "larger clusters");
+    return base::fail(ErrorKind::limit,
+                      "the image file has reached the largest size that its clusters allow: convert it to "
+                      "larger clusters");
   if (file_.device().is_block_device() && end > file_.size() >> geometry_.cluster_bits())
     return base::fail(ErrorKind::io, "the block device is full: the image needs a larger one", ENOSPC);
 
@@ -227,11 +235,13 @@ base::Result<void> Refcounts::raise(Clusters clusters) {
     if (auto back = lower({clusters.first, c - clusters.first}); !back) return back;
     if (!count) return std::unexpected(count.error());
     if (*block == nullptr || *count == 0)
-      return base::fail(ErrorKind::usage, fmt::format("host cluster {:#x} is in use but not counted: run cowvet repair", c));
-    return base::fail(ErrorKind::limit,
-                      fmt::format("host cluster {:#x} has {} owners, the most that {}-bit refcounts can count: convert the "
-                                  "image to wider ones",
-                                  c, *count, geometry_.refcount_bits()));
+      return base::fail(ErrorKind::usage,
+                        fmt::format("host cluster {:#x} is in use but not counted: run cowvet repair", c));
+    return base::fail(
+        ErrorKind::limit,
+        fmt::format("host cluster {:#x} has {} owners, the most that {}-bit refcounts can count: convert the "
+                    "image to wider ones",
+                    c, *count, geometry_.refcount_bits()));
   }
   return {};
 }
@@ -243,7 +253,8 @@ base::Result<void> Refcounts::lower(Clusters clusters) {
     const auto count = get(c);
     if (!count) return std::unexpected(count.error());
     if (*count == 0)
-      return base::fail(ErrorKind::usage, fmt::format("host cluster {:#x} was in use but not counted: run cowvet repair", c));
+      return base::fail(ErrorKind::usage,
+                        fmt::format("host cluster {:#x} was in use but not counted: run cowvet repair", c));
     set(*block, c, *count - 1);
     if (*count != 1) continue;
     search_from_ = std::min(search_from_, c);
@@ -258,7 +269,8 @@ base::Result<void> Refcounts::lower(Clusters clusters) {
 }
 
 std::vector<Clusters> Refcounts::own() const {
-  std::vector<Clusters> list{{table_offset_ >> geometry_.cluster_bits(), table_.size() * 8 >> geometry_.cluster_bits()}};
+  std::vector<Clusters> list{
+      {table_offset_ >> geometry_.cluster_bits(), table_.size() * 8 >> geometry_.cluster_bits()}};
   for (const auto offset : table_)
     if (offset != 0) list.push_back({offset >> geometry_.cluster_bits(), 1});
   return list;
@@ -276,12 +288,14 @@ base::Result<Clusters> Refcounts::publish() {
     return bytes;
   };
   if (moved_)
-    if (auto written = file_.write(table_offset_, encode(0, table_.size())); !written) return std::unexpected(written.error());
+    if (auto written = file_.write(table_offset_, encode(0, table_.size())); !written)
+      return std::unexpected(written.error());
   if (auto flushed = file_.flush(); !flushed) return std::unexpected(flushed.error());
   if (moved_) {
     auto header = header_.header();
     header.v2.refcount_table_offset = base::HostOffset{table_offset_};
-    header.v2.refcount_table_clusters = static_cast<std::uint32_t>(table_.size() * 8 >> geometry_.cluster_bits());
+    header.v2.refcount_table_clusters =
+        static_cast<std::uint32_t>(table_.size() * 8 >> geometry_.cluster_bits());
     if (auto stored = header_.store(header); !stored) return std::unexpected(stored.error());
   } else {
     for (auto at = new_entries_.begin(); at != new_entries_.end();) {

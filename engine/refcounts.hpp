@@ -1,6 +1,7 @@
-// The refcounts of host clusters, and which clusters are free. Promises: counts rise at once and in any order, since too
-// high a count only wastes space; a count is lowered only by whoever knows that nothing durable uses the cluster; a
-// cluster handed out was counted by nobody. Memory only: what is written when, engine/changes.hpp decides.
+// The refcounts of host clusters, and which clusters are free. Promises: counts rise at once and in any
+// order, since too high a count only wastes space; a count is lowered only by whoever knows that nothing
+// durable uses the cluster; a cluster handed out was counted by nobody. Memory only: what is written when,
+// engine/changes.hpp decides.
 #pragma once
 #include <cstdint>
 #include <set>
@@ -63,7 +64,7 @@ class Refcounts {
   HeaderArea& header_;
   TableCache& tables_;
   format::Geometry geometry_;
-  std::vector<std::uint64_t> table_;     // entries, as in the file once published
+  std::vector<std::uint64_t> table_;  // entries, as in the file once published
   std::uint64_t table_offset_ = 0;
   std::set<std::uint64_t> new_entries_;  // indices not in the file yet
   bool moved_ = false;                   // the whole table lies at a place that the header does not name yet

@@ -7,7 +7,8 @@ std::string_view SlotRules::fault(const Slot& slot, std::uint64_t guest) const {
   if (entry.compressed()) {
     if (data_file) return "a compressed cluster in an image with an external data file";
     if (slot.pieces.word != 0) return "a compressed cluster with subclusters";
-    if (geometry.compressed_range(entry).offset.raw() >> 56 != 0) return "a compressed cluster's offset above 2^56";
+    if (geometry.compressed_range(entry).offset.raw() >> 56 != 0)
+      return "a compressed cluster's offset above 2^56";
     return {};
   }
   const auto place = host(slot);
@@ -31,7 +32,8 @@ std::string_view SlotRules::fault(const Slot& slot, std::uint64_t guest) const {
 std::string_view SlotRules::doubt(const Slot& slot) const {
   if (slot.entry.compressed()) return {};
   if (slot.entry.reserved() != 0) return "reserved bits in an L2 entry";
-  if (const auto place = host(slot); place && !geometry.aligned(*place)) return "an unaligned offset in an L2 entry";
+  if (const auto place = host(slot); place && !geometry.aligned(*place))
+    return "an unaligned offset in an L2 entry";
   return {};
 }
 

@@ -32,14 +32,17 @@ struct SlotRules {
   bool data_file = false;  // an external one: host offsets are guest offsets there
   bool zero_flag = true;   // version 3
 
-  [[nodiscard]] std::uint32_t pieces() const { return geometry.extended_l2() ? format::subclusters_per_cluster : 1; }
+  [[nodiscard]] std::uint32_t pieces() const {
+    return geometry.extended_l2() ? format::subclusters_per_cluster : 1;
+  }
   // A mask of all pieces.
   [[nodiscard]] std::uint32_t all() const { return geometry.extended_l2() ? ~0U : 1U; }
   [[nodiscard]] std::uint64_t piece_size() const { return geometry.subcluster_size(); }
 
   [[nodiscard]] Slot load(const Table& table, std::uint64_t index) const {
     if (!geometry.extended_l2()) return {{table.word(static_cast<std::size_t>(index))}, {}};
-    return {{table.word(static_cast<std::size_t>(2 * index))}, {table.word(static_cast<std::size_t>(2 * index + 1))}};
+    return {{table.word(static_cast<std::size_t>(2 * index))},
+            {table.word(static_cast<std::size_t>(2 * index + 1))}};
   }
 
   // The host cluster that belongs to the slot, with data or reserved. Not for compressed ones.
@@ -70,7 +73,8 @@ struct SlotRules {
 };
 
 // Entries that a writer makes.
-[[nodiscard]] inline Slot data_slot(base::HostOffset host, std::uint32_t data, std::uint32_t zero, bool extended) {
+[[nodiscard]] inline Slot data_slot(base::HostOffset host, std::uint32_t data, std::uint32_t zero,
+                                    bool extended) {
   return {{host.raw() | format::copied_flag}, {extended ? std::uint64_t{zero} << 32 | data : 0}};
 }
 [[nodiscard]] inline Slot zero_slot(bool extended) {

@@ -18,11 +18,13 @@ struct SnapshotTable {
   std::uint64_t length = 0;  // bytes in the file, the last entry's padding left out
 };
 
-[[nodiscard]] base::Result<SnapshotTable> read_snapshot_table(const Medium& file, const format::Header& header,
+[[nodiscard]] base::Result<SnapshotTable> read_snapshot_table(const Medium& file,
+                                                              const format::Header& header,
                                                               const format::Geometry& geometry);
 
 // The index of the snapshot with this id, or else with this name. Error usage: there is none.
-[[nodiscard]] base::Result<std::size_t> find_snapshot(const std::vector<format::Snapshot>& list, std::string_view name);
+[[nodiscard]] base::Result<std::size_t> find_snapshot(const std::vector<format::Snapshot>& list,
+                                                      std::string_view name);
 
 // A table of `entries` L1 entries. Errors: io when it does not lie in the file whole.
 [[nodiscard]] base::Result<std::vector<std::uint64_t>> read_l1(const Medium& file, base::HostOffset at,

@@ -21,7 +21,8 @@ std::vector<std::byte> extra_data(std::uint64_t vm_state, std::uint64_t disk_siz
 
 }  // namespace
 
-base::Result<Clusters> Snapshots::place_table(const std::vector<format::Snapshot>& list, std::uint64_t& length) {
+base::Result<Clusters> Snapshots::place_table(const std::vector<format::Snapshot>& list,
+                                              std::uint64_t& length) {
   std::vector<std::byte> bytes;
   for (const auto& s : list) {
     bytes.resize((bytes.size() + 7) / 8 * 8);
@@ -36,7 +37,8 @@ base::Result<Clusters> Snapshots::place_table(const std::vector<format::Snapshot
   return changes_.place(bytes);
 }
 
-base::Result<void> Snapshots::switch_table(std::vector<format::Snapshot> list, Clusters table, std::uint64_t length) {
+base::Result<void> Snapshots::switch_table(std::vector<format::Snapshot> list, Clusters table,
+                                           std::uint64_t length) {
   auto fields = image_.fields();
   const auto old = changes_.clusters_of(fields.v2.snapshots_offset, image_.snapshot_bytes);
   fields.v2.nb_snapshots = static_cast<std::uint32_t>(list.size());
@@ -154,7 +156,9 @@ base::Result<void> Snapshots::remove(std::size_t index) {
   }
   if (auto switched = switch_table(std::move(list), *table, length); !switched) return switched;
   if (auto lowered = tree_.lower(*l1); !lowered) return lowered;
-  if (auto lowered = changes_.refcounts().lower(changes_.clusters_of(snapshot.entry.l1_table_offset, l1->size() * 8)); !lowered)
+  if (auto lowered =
+          changes_.refcounts().lower(changes_.clusters_of(snapshot.entry.l1_table_offset, l1->size() * 8));
+      !lowered)
     return lowered;
   if (auto done = changes_.settle(); !done) return done;
   if (auto done = tree_.set_copied(); !done) return done;
@@ -184,7 +188,8 @@ base::Result<void> Snapshots::apply(std::size_t index) {
     return done;
   }
   const auto before = changes_.clusters_of(image_.fields().v2.l1_table_offset, image_.l1.size() * 8);
-  if (auto switched = changes_.switch_l1(l1, *table, size); !switched) return switched;  // l1 is the old one now
+  if (auto switched = changes_.switch_l1(l1, *table, size); !switched)
+    return switched;  // l1 is the old one now
   if (auto lowered = tree_.lower(l1); !lowered) return lowered;
   if (auto lowered = changes_.refcounts().lower(before); !lowered) return lowered;
   return changes_.settle();

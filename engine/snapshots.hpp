@@ -1,5 +1,5 @@
-// Internal snapshots: taking, applying, removing. Promises: until the one write of the header that makes the change, a crash
-// leaves the image as it was, with clusters leaked; after it, as asked for.
+// Internal snapshots: taking, applying, removing. Promises: until the one write of the header that makes the
+// change, a crash leaves the image as it was, with clusters leaked; after it, as asked for.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -19,8 +19,8 @@ class Snapshots {
       : image_(image), changes_(changes), writer_(writer), tree_(image, changes) {}
 
   // The new snapshot is the last of image.snapshots. `vm_state`: bytes of VM state that belong to it.
-  [[nodiscard]] base::Result<void> create(std::string_view name, std::uint32_t date_sec, std::uint32_t date_nsec,
-                                          std::uint64_t vm_state);
+  [[nodiscard]] base::Result<void> create(std::string_view name, std::uint32_t date_sec,
+                                          std::uint32_t date_nsec, std::uint64_t vm_state);
   [[nodiscard]] base::Result<void> apply(std::size_t index);
   [[nodiscard]] base::Result<void> remove(std::size_t index);
   // Gives every entry the extra data that version 3 demands.
@@ -28,9 +28,11 @@ class Snapshots {
 
  private:
   // Writes a snapshot table to new clusters, counted but not durable.
-  [[nodiscard]] base::Result<Clusters> place_table(const std::vector<format::Snapshot>& list, std::uint64_t& length);
+  [[nodiscard]] base::Result<Clusters> place_table(const std::vector<format::Snapshot>& list,
+                                                   std::uint64_t& length);
   // Names another snapshot table, durably, and gives the old one up.
-  [[nodiscard]] base::Result<void> switch_table(std::vector<format::Snapshot> list, Clusters table, std::uint64_t length);
+  [[nodiscard]] base::Result<void> switch_table(std::vector<format::Snapshot> list, Clusters table,
+                                                std::uint64_t length);
   [[nodiscard]] std::string next_id() const;
 
   Image& image_;

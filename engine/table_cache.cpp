@@ -10,14 +10,17 @@ base::Result<TablePointer> TableCache::get(TableKind kind, base::HostOffset at) 
     const std::scoped_lock lock(mutex_);
     if (const auto found = known_.find(at.raw()); found != known_.end()) {
       if ((*found->second)->kind() != kind)
-        return base::fail(base::ErrorKind::io, "one cluster is used as L2 table and as refcount block: run cowvet check");
+        return base::fail(base::ErrorKind::io,
+                          "one cluster is used as L2 table and as refcount block: run cowvet check");
       order_.splice(order_.begin(), order_, found->second);
       return *found->second;
     }
   }
   // Read without the lock: two threads may read the same table, and the first one's stays.
   auto table = std::make_shared<Table>(kind, at, table_size_);
-  if (auto read = medium_.read(at.raw(), table->bytes_, kind == TableKind::l2 ? "L2 table" : "refcount block"); !read)
+  if (auto read =
+          medium_.read(at.raw(), table->bytes_, kind == TableKind::l2 ? "L2 table" : "refcount block");
+      !read)
     return std::unexpected(read.error());
   const std::scoped_lock lock(mutex_);
   if (const auto found = known_.find(at.raw()); found != known_.end()) return *found->second;
@@ -25,7 +28,8 @@ base::Result<TablePointer> TableCache::get(TableKind kind, base::HostOffset at) 
   return table;
 }
 
-// Under the lock. Tables that must stay are put to the front, so that the search for one that may go is short on average.
+// Under the lock. Tables that must stay are put to the front, so that the search for one that may go is short
+// on average.
 void TableCache::insert(const std::shared_ptr<Table>& table) const {
   constexpr int patience = 16;
   order_.push_front(table);
@@ -115,7 +119,8 @@ base::Result<void> TableCache::write(Table& table) {
     while (end < pieces.size() && pieces[end]) ++end;
     const std::size_t begin = i * Table::piece;
     const std::size_t length = std::min(end * Table::piece, table_size_) - begin;
-    if (auto written = medium_.write(table.at().raw() + begin, base::ConstBytes(table.bytes_).subspan(begin, length));
+    if (auto written =
+            medium_.write(table.at().raw() + begin, base::ConstBytes(table.bytes_).subspan(begin, length));
         !written)
       return written;
     i = end;

@@ -1,6 +1,6 @@
-// L2 tables and refcount blocks in memory. Promises: a table that somebody holds, or that has changes, stays; beyond that
-// the memory is bounded, and the table used longest ago goes first. get() is safe from several threads; changes are made
-// by one thread, with nobody reading.
+// L2 tables and refcount blocks in memory. Promises: a table that somebody holds, or that has changes, stays;
+// beyond that the memory is bounded, and the table used longest ago goes first. get() is safe from several
+// threads; changes are made by one thread, with nobody reading.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -26,7 +26,9 @@ class Table {
   [[nodiscard]] TableKind kind() const { return kind_; }
   [[nodiscard]] base::HostOffset at() const { return at_; }
   [[nodiscard]] base::ConstBytes bytes() const { return bytes_; }
-  [[nodiscard]] std::uint64_t word(std::size_t index) const { return base::BigEndianTable<std::uint64_t>(bytes_)[index]; }
+  [[nodiscard]] std::uint64_t word(std::size_t index) const {
+    return base::BigEndianTable<std::uint64_t>(bytes_)[index];
+  }
 
  private:
   friend class TableCache;
@@ -61,7 +63,9 @@ class TableCache {
   [[nodiscard]] base::Result<void> write(TableKind kind);
 
   // Changes, which can't be dropped, fill half of the memory.
-  [[nodiscard]] bool crowded() const { return (changed_blocks_.size() + changed_l2_.size()) * table_size_ > budget_ / 2; }
+  [[nodiscard]] bool crowded() const {
+    return (changed_blocks_.size() + changed_l2_.size()) * table_size_ > budget_ / 2;
+  }
   [[nodiscard]] bool changed(TableKind kind) const {
     return !(kind == TableKind::l2 ? changed_l2_ : changed_blocks_).empty();
   }

@@ -1,5 +1,5 @@
-// Bitmaps, VM state, header changes, recounting: what the random operations of model_test.cpp don't reach. The check finds
-// nothing in any result.
+// Bitmaps, VM state, header changes, recounting: what the random operations of model_test.cpp don't reach.
+// The check finds nothing in any result.
 #include <algorithm>
 
 #include <gtest/gtest.h>
@@ -34,9 +34,7 @@ class Opened {
     open();
   }
   // As a crash does: nothing more is written.
-  void drop() {
-    disk_.reset();
-  }
+  void drop() { disk_.reset(); }
   storage::MemoryDevice& device() { return device_; }
 
  private:
@@ -46,7 +44,9 @@ class Opened {
 };
 
 TEST(Bitmaps, record_what_is_written) {
-  Opened image("image size=1M cluster_size=4K\nbitmap name=on granularity=4K set=0 auto\nbitmap name=off granularity=4K set=1");
+  Opened image(
+      "image size=1M cluster_size=4K\nbitmap name=on granularity=4K set=0 auto\nbitmap name=off "
+      "granularity=4K set=1");
   must(image->write(at(40000), filled(5000, 1)));
   must(image->zero(at(81920), 4096, Unmap::yes));
   image.close_and_check();
@@ -104,8 +104,9 @@ TEST(Bitmaps, are_added_merged_cleared_enabled_and_removed) {
 }
 
 TEST(Bitmaps, follow_the_disk_size) {
-  Opened image("image size=1M cluster_size=512\nsnapshot name=a\nbitmap name=b granularity=512 set=0,2047 auto\n"
-               "bitmap name=off granularity=512 set=5");
+  Opened image(
+      "image size=1M cluster_size=512\nsnapshot name=a\nbitmap name=b granularity=512 set=0,2047 auto\n"
+      "bitmap name=off granularity=512 set=5");
   must(image->resize(8 << 20));
   must(image->write(at((8 << 20) - 512), filled(512, 1)));
   image.close_and_check();
@@ -141,10 +142,28 @@ TEST(VmState, goes_into_the_snapshot) {
   image.close_and_check();
 }
 
+TEST(Snapshots, with_copied_flags_from_another_time_are_not_written_in_place) {
+  // Only in tables of the active mapping does COPIED mean anything: programs leave it set elsewhere.
+  Opened image(
+      "image size=1M cluster_size=4K\ndata 0..9\nsnapshot name=a\ndata 0..9\ndamage:\n"
+      "set snapshot[0].l2[0][3] |= 0x8000000000000000\nset snapshot[0].l1[0] |= 0x8000000000000000");
+  const auto old = content(*must(image->snapshot_disk("a")));
+  must(image->apply_snapshot("a"));
+  image.close_and_check();
+  must(image->write(at(0), filled(40960, 1)));
+  EXPECT_TRUE(content(*must(image->snapshot_disk("a"))) == old);
+  image.close_and_check();
+  EXPECT_TRUE(content(*must(image->snapshot_disk("a"))) == old);
+}
+
 TEST(Amend, changes_the_backing_file) {
   for (const std::string_view clusters : {"512", "1K", "2K", "64K"}) {
-    Opened image("image size=1M cluster_size=" + std::string(clusters) + "\nbacking \"base\" format=raw\n" + (clusters == "512" ? "" : "feature_names\n") + "data 3");
-    for (const auto& [name, format] : {std::pair<std::string, std::string>{"other", "qcow2"}, {std::string(200, 'y'), ""}, {"z", "raw"}, {"", ""}}) {
+    Opened image("image size=1M cluster_size=" + std::string(clusters) + "\nbacking \"base\" format=raw\n" +
+                 (clusters == "512" ? "" : "feature_names\n") + "data 3");
+    for (const auto& [name, format] : {std::pair<std::string, std::string>{"other", "qcow2"},
+                                       {std::string(200, 'y'), ""},
+                                       {"z", "raw"},
+                                       {"", ""}}) {
       if (clusters == "512" && name.size() > 100) continue;
       must(image->set_backing_file(name, format));
       image.close_and_check();
@@ -155,14 +174,18 @@ TEST(Amend, changes_the_backing_file) {
 }
 
 TEST(Amend, changes_version_and_refcount_width) {
-  Opened image("image size=1M cluster_size=4K\ndata 0..9\nzero 12\nzero 13 preallocated\ncompressed 20..25\nsnapshot name=a\ndata 5\nzero 6");
+  Opened image(
+      "image size=1M cluster_size=4K\ndata 0..9\nzero 12\nzero 13 preallocated\ncompressed 20..25\nsnapshot "
+      "name=a\ndata 5\nzero 6");
   const auto before = content(*image);
   const auto old = content(*must(image->snapshot_disk("a")));
   for (const std::uint32_t order : {6U, 1U, 5U, 4U}) {
     base::Progress progress;
     const auto done = image->set_refcount_order(order, progress);
-    if (order == 1) EXPECT_FALSE(done);  // compressed clusters share more often than three times
-    else must(done);
+    if (order == 1)
+      EXPECT_FALSE(done);  // compressed clusters share more often than three times
+    else
+      must(done);
     image.close_and_check();
     EXPECT_TRUE(content(*image) == before);
   }
@@ -183,7 +206,9 @@ TEST(Amend, changes_version_and_refcount_width) {
 TEST(Amend, writes_zeros_out_for_version_2_over_a_backing_file) {
   OpenOptions options;
   options.backing = std::make_shared<PatternDisk>(1 << 20);
-  Opened image("image size=1M cluster_size=4K\nbacking \"b\" format=raw\ndata 0..9\nzero 12\nzero 13 preallocated", options);
+  Opened image(
+      "image size=1M cluster_size=4K\nbacking \"b\" format=raw\ndata 0..9\nzero 12\nzero 13 preallocated",
+      options);
   const auto before = content(*image);
   must(image->set_version(2));
   image.close_and_check();
@@ -191,7 +216,9 @@ TEST(Amend, writes_zeros_out_for_version_2_over_a_backing_file) {
 }
 
 TEST(Lazy, a_dirty_image_is_counted_again) {
-  Opened image("image size=2M cluster_size=4K lazy_refcounts\ndata 0..9\ncompressed 20..25\nsnapshot name=a\nbitmap name=b set=1");
+  Opened image(
+      "image size=2M cluster_size=4K lazy_refcounts\ndata 0..9\ncompressed 20..25\nsnapshot name=a\nbitmap "
+      "name=b set=1");
   must(image->write(at(100000), filled(500000, 1)));
   must(image->discard(at(0), 16384));
   must(image->flush());
@@ -207,8 +234,10 @@ TEST(Lazy, a_dirty_image_is_counted_again) {
 }
 
 TEST(Lazy, a_dirty_image_with_other_faults_is_refused) {
-  for (const std::string_view damage : {"set l2[0][3].offset = l2[0][4].offset", "set l2[0][3] |= 2", "set l1[0] |= 1"}) {
-    const auto built = build("image size=2M cluster_size=4K lazy_refcounts dirty\ndata 0..9\ndamage:\n" + std::string(damage));
+  for (const std::string_view damage :
+       {"set l2[0][3].offset = l2[0][4].offset", "set l2[0][3] |= 2", "set l1[0] |= 1"}) {
+    const auto built = build("image size=2M cluster_size=4K lazy_refcounts dirty\ndata 0..9\ndamage:\n" +
+                             std::string(damage));
     storage::MemoryDevice device(built.file.bytes());
     const auto opened = Qcow2Disk::open(device, {.writable = true});
     ASSERT_FALSE(opened) << damage;
@@ -253,6 +282,24 @@ TEST(Refcounts, a_full_narrow_count_stops_a_snapshot_and_changes_nothing) {
   EXPECT_EQ(made.error().kind, base::ErrorKind::limit);
   EXPECT_TRUE(content(*image) == before);
   image.close_and_check();
+}
+
+TEST(Damage, of_refcounts_or_entries_does_not_spread_to_metadata) {
+  for (const std::string_view damage :
+       {"set l2[0][0].offset = 0", "set l2[0][0].offset = @l1", "set refcount[@l1] = 0"}) {
+    const auto built =
+        build("image size=1M cluster_size=4K\ndata 0\nzero 1\ndamage:\n" + std::string(damage));
+    storage::MemoryDevice device(built.file.bytes());
+    const auto before = device.bytes();
+    const auto disk = must(Qcow2Disk::open(device, {.writable = true}));
+    const auto done = disk->write(at(damage.starts_with("set ref") ? 8192 : 0), filled(4096, 1));
+    ASSERT_FALSE(done) << damage;
+    const auto l1 = disk->header().v2.l1_table_offset.raw();
+    EXPECT_TRUE(std::equal(before.begin(), before.begin() + 104, device.bytes().begin()));
+    EXPECT_TRUE(std::equal(before.begin() + static_cast<std::ptrdiff_t>(l1),
+                           before.begin() + static_cast<std::ptrdiff_t>(l1) + 8,
+                           device.bytes().begin() + static_cast<std::ptrdiff_t>(l1)));
+  }
 }
 
 TEST(Refcounts, grow_with_the_image) {

@@ -1,10 +1,11 @@
-// Encrypted images, with a cipher that anybody can compute: what is written reads back, what lies in the file is encrypted
-// by the right sector numbers, and without the key there is no data.
+// Encrypted images, with a cipher that anybody can compute: what is written reads back, what lies in the file
+// is encrypted by the right sector numbers, and without the key there is no data.
+#include "engine/cipher.hpp"
+
 #include <random>
 
 #include <gtest/gtest.h>
 
-#include "engine/cipher.hpp"
 #include "tests/engine/images.hpp"
 
 namespace cowvet::engine {
@@ -42,7 +43,8 @@ class Encrypted : public testing::TestWithParam<const char*> {};
 TEST_P(Encrypted, reads_back_what_was_written) {
   const auto built = build(GetParam());
   storage::MemoryDevice device(built.file.bytes());
-  const auto method = static_cast<format::CryptMethod>(must(Qcow2Disk::open(device, {}))->header().v2.crypt_method);
+  const auto method =
+      static_cast<format::CryptMethod>(must(Qcow2Disk::open(device, {}))->header().v2.crypt_method);
   OpenOptions options;
   options.writable = true;
   options.cipher = std::make_shared<Caesar>(method);
@@ -72,7 +74,8 @@ TEST_P(Encrypted, reads_back_what_was_written) {
     if (extent.data) {
       Bytes raw(extent.length / 512 * 512);
       (void)device.read(extent.host->raw(), raw);
-      must(options.cipher->decrypt((method == format::CryptMethod::aes ? at : extent.host->raw()) / 512, raw));
+      must(
+          options.cipher->decrypt((method == format::CryptMethod::aes ? at : extent.host->raw()) / 512, raw));
       EXPECT_TRUE(std::ranges::equal(raw, base::ConstBytes(expected).subspan(at, raw.size())));
     }
     at += extent.length;
@@ -83,7 +86,8 @@ TEST_P(Encrypted, reads_back_what_was_written) {
 }
 
 INSTANTIATE_TEST_SUITE_P(methods, Encrypted,
-                         testing::Values("image size=200K cluster_size=4K encryption=aes", "image size=200K cluster_size=4K encryption=luks",
+                         testing::Values("image size=200K cluster_size=4K encryption=aes",
+                                         "image size=200K cluster_size=4K encryption=luks",
                                          "image size=200K cluster_size=16K extended_l2 encryption=luks",
                                          "image version=2 size=200K cluster_size=512 encryption=aes"));
 

@@ -1,6 +1,6 @@
-// What a crash leaves. Every operation's writes are recorded; each prefix of them, with every single unflushed write and
-// random sets of them missing, is an image that a crash may leave: it has at worst leaks, every snapshot reads as it did,
-// and every byte of the disk reads as at the last flush or as written since.
+// What a crash leaves. Every operation's writes are recorded; each prefix of them, with every single
+// unflushed write and random sets of them missing, is an image that a crash may leave: it has at worst leaks,
+// every snapshot reads as it did, and every byte of the disk reads as at the last flush or as written since.
 #include <algorithm>
 #include <functional>
 #include <random>
@@ -22,12 +22,12 @@ using storage::Event;
 Bytes replay(const Bytes& start, std::span<const Event> events,
              const std::function<bool(std::size_t)>& kept) {
   Bytes bytes = start;
-  std::size_t durable = 0;
+  std::size_t durable = 0;  // events
   for (std::size_t i = 0; i < events.size(); ++i)
-    if (events[i].kind == Event::Kind::flush) durable = i;
+    if (events[i].kind == Event::Kind::flush) durable = i + 1;
   for (std::size_t i = 0; i < events.size(); ++i) {
     const auto& e = events[i];
-    if (i > durable && !kept(i)) continue;
+    if (i >= durable && !kept(i)) continue;
     if (e.kind == Event::Kind::resize) bytes.resize(e.position);
     if (e.kind == Event::Kind::discard || e.kind == Event::Kind::zero) {
       const auto end = std::min<std::uint64_t>(bytes.size(), e.position + e.length);
@@ -232,9 +232,12 @@ std::vector<Workload> workloads() {
     note();
     must(d.write(at(1000), filled(9000, 1)));
   });
-  const std::string recording = small + "bitmap name=on granularity=4K set=0..3 auto\nbitmap name=off granularity=4K set=5\n";
-  const std::string named = "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
-  rare("bitmap_written", recording, [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
+  const std::string recording =
+      small + "bitmap name=on granularity=4K set=0..3 auto\nbitmap name=off granularity=4K set=5\n";
+  const std::string named =
+      "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
+  rare("bitmap_written", recording,
+       [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
   rare("bitmap_added", small, [](Qcow2Disk& d, const auto&) { must(d.add_bitmap("new", 4096, true)); });
   rare("bitmap_added_to_others", recording, [](Qcow2Disk& d, const auto& note) {
     must(d.write(at(60000), filled(20000, 1)));
@@ -243,12 +246,15 @@ std::vector<Workload> workloads() {
     must(d.write(at(0), filled(20000, 1)));
   });
   rare("bitmap_removed", recording, [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("off")); });
-  rare("bitmap_last_removed", small + "bitmap name=b set=1", [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
+  rare("bitmap_last_removed", small + "bitmap name=b set=1",
+       [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
   rare("bitmap_enabled", recording, [](Qcow2Disk& d, const auto&) { must(d.enable_bitmap("off", true)); });
   rare("bitmap_resized", recording, [](Qcow2Disk& d, const auto&) { must(d.resize(1 << 20)); });
-  rare("backing_renamed", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
+  rare("backing_renamed", named,
+       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
   rare("backing_dropped", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("", "")); });
-  rare("backing_long_name", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
+  rare("backing_long_name", named,
+       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
   rare("refcounts_widened", two, [](Qcow2Disk& d, const auto&) {
     base::Progress progress;
     must(d.set_refcount_order(6, progress));
@@ -257,17 +263,31 @@ std::vector<Workload> workloads() {
     base::Progress progress;
     must(d.set_refcount_order(2, progress));
   });
-  rare("version_lowered", two + "zero 1 preallocated\nzero 2\n", [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
-  rare("version_raised", "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot name=a\ndata 3",
+  rare("version_lowered", two + "zero 1 preallocated\nzero 2\n",
+       [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
+  rare("version_raised",
+       "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot "
+       "name=a\ndata 3",
        [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
   rare("vm_state", shared, [](Qcow2Disk& d, const auto&) {
     must(d.write_vm_state(5000, filled(9000, 7)));
     (void)must(d.create_snapshot("new", 1, 2));
   });
+  // Runs that are large enough to be given back to the file system.
+  add("space_given_back", "image size=512K cluster_size=64K\ndata 0..7\n",
+      [](Qcow2Disk& d, const auto& note) {
+        must(d.discard(at(0), 256 << 10));
+        note();
+        must(d.flush());
+        must(d.write(at(256 << 10), filled(64 << 10, 2)));
+      });
+  add("space_of_replaced_data", "image size=512K cluster_size=64K\ndata 0..7\n",
+      [](Qcow2Disk& d, const auto&) { must(d.write_compressed(at(0), filled(256 << 10, 3))); });
+  rare("grow_behind_a_full_last_cluster", "image size=128K cluster_size=4K\ndata 0..31\nresize 126K\n",
+       [](Qcow2Disk& d, const auto&) { must(d.resize(200 << 10)); });
   // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
-  rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n", [](Qcow2Disk& d, const auto&) {
-    must(d.write(at(3500 * 512), filled(400 * 512, 1)));
-  });
+  rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
+       [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });
   return list;
 }
 

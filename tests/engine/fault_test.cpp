@@ -1,13 +1,14 @@
-// Faults of the device. At each of its calls in turn, once and from then on, reading, writing, growing or flushing fails:
-// the operation says so or was not touched, what was flushed is still there, the image opens, and the check finds at worst
-// leaks. A failed flush ends all changes.
+// Faults of the device. At each of its calls in turn, once and from then on, reading, writing, growing or
+// flushing fails: the operation says so or was not touched, what was flushed is still there, the image opens,
+// and the check finds at worst leaks. A failed flush ends all changes.
+#include "storage/fault.hpp"
+
 #include <algorithm>
 #include <functional>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "storage/fault.hpp"
 #include "tests/engine/images.hpp"
 
 namespace cowvet::engine {
@@ -27,7 +28,8 @@ constexpr int unknown = -1;
 
 bool work(Qcow2Disk& disk, std::vector<int>& content) {
   bool failed = false;
-  const auto note = [&](const base::Result<void>& result, std::uint64_t from, std::uint64_t length, int value) {
+  const auto note = [&](const base::Result<void>& result, std::uint64_t from, std::uint64_t length,
+                        int value) {
     failed = failed || !result;
     std::fill_n(content.begin() + static_cast<std::ptrdiff_t>(from), length, result ? value : unknown);
   };
@@ -53,14 +55,17 @@ TEST_P(Faults, lose_nothing_and_break_nothing) {
   for (const auto byte : content(*must(Qcow2Disk::open(clean, {})))) start.push_back(static_cast<int>(byte));
 
   int runs = 0;
-  for (const auto operation : {Fault::Operation::read, Fault::Operation::write, Fault::Operation::resize, Fault::Operation::flush})
+  for (const auto operation :
+       {Fault::Operation::read, Fault::Operation::write, Fault::Operation::resize, Fault::Operation::flush})
     for (const bool persistent : {false, true})
       for (const int error : {EIO, ENOSPC})
         for (std::uint64_t nth = 1; nth < 1000; ++nth) {
           if (error == ENOSPC && operation == Fault::Operation::read) break;
           storage::MemoryDevice device(built.file.bytes());
-          storage::FaultDevice faulty(device, {{.operation = operation, .nth = nth, .persistent = persistent, .os_error = error}});
-          const auto name = fmt::format("operation {} nth {} {} {}", static_cast<int>(operation), nth, persistent, error);
+          storage::FaultDevice faulty(
+              device, {{.operation = operation, .nth = nth, .persistent = persistent, .os_error = error}});
+          const auto name =
+              fmt::format("operation {} nth {} {} {}", static_cast<int>(operation), nth, persistent, error);
           auto expected = start;
           {
             const auto disk = Qcow2Disk::open(faulty, {.writable = true, .cache_bytes = 8192});
@@ -87,7 +92,8 @@ TEST_P(Faults, lose_nothing_and_break_nothing) {
               ASSERT_TRUE(faulty.strikes() != 0 && value <= 5) << name << ": at " << i << " is " << value;
             }
           if (faulty.strikes() == 0) {
-            for (std::size_t i = 0; i < now.size(); ++i) ASSERT_EQ(static_cast<int>(now[i]), expected[i]) << i;
+            for (std::size_t i = 0; i < now.size(); ++i)
+              ASSERT_EQ(static_cast<int>(now[i]), expected[i]) << i;
             break;
           }
         }
@@ -96,9 +102,11 @@ TEST_P(Faults, lose_nothing_and_break_nothing) {
 
 INSTANTIATE_TEST_SUITE_P(
     all, Faults,
-    testing::Values(std::pair{"plain", "image size=128K cluster_size=4K\ndata 0..7\nzero 9\ncompressed 12..15"},
-                    std::pair{"shared", "image size=128K cluster_size=4K\ndata 0..7\nzero 9\ncompressed 12..15\nsnapshot name=a"},
-                    std::pair{"tiny", "image size=128K cluster_size=512 refcount_bits=64\ndata 0..7"}),
+    testing::Values(
+        std::pair{"plain", "image size=128K cluster_size=4K\ndata 0..7\nzero 9\ncompressed 12..15"},
+        std::pair{"shared",
+                  "image size=128K cluster_size=4K\ndata 0..7\nzero 9\ncompressed 12..15\nsnapshot name=a"},
+        std::pair{"tiny", "image size=128K cluster_size=512 refcount_bits=64\ndata 0..7"}),
     [](const auto& tested) { return std::string(tested.param.first); });
 
 TEST(Faults, a_narrow_refcount_that_is_full_is_a_clear_error) {

@@ -20,7 +20,9 @@ namespace cowvet::engine::testing_images {
 class PatternDisk final : public Disk {
  public:
   explicit PatternDisk(std::uint64_t size) : size_(size) {}
-  [[nodiscard]] static std::byte at(std::uint64_t offset) { return static_cast<std::byte>(offset / 509 * 7 + 3); }
+  [[nodiscard]] static std::byte at(std::uint64_t offset) {
+    return static_cast<std::byte>(offset / 509 * 7 + 3);
+  }
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   [[nodiscard]] bool writable() const override { return false; }
   [[nodiscard]] base::Result<void> read(base::GuestOffset at, base::MutableBytes into) const override;
@@ -37,10 +39,11 @@ class PatternDisk final : public Disk {
   std::uint64_t size_;
 };
 
-// What a check finds, one line each, warnings left out. With leaks allowed, so is a leaked L2 table whose content another
-// table has too; `tables_too`: any leaked table, as giving up a snapshot may leave.
+// What a check finds, one line each, warnings left out. With leaks allowed, so is a leaked L2 table whose
+// content another table has too; `tables_too`: any leaked table, as giving up a snapshot may leave.
 enum class Leaks : std::uint8_t { none, allowed, tables_too };
-[[nodiscard]] std::string findings(const storage::Device& device, Leaks leaks = Leaks::none, bool deep = false);
+[[nodiscard]] std::string findings(const storage::Device& device, Leaks leaks = Leaks::none,
+                                   bool deep = false);
 
 [[nodiscard]] corpus::BuiltImage build(std::string_view recipe);
 
@@ -54,5 +57,9 @@ inline void must(const base::Result<void>& result) {
 }
 
 [[nodiscard]] std::vector<std::byte> content(const Disk& disk);
+
+// What the installed qemu-img says against the image: faults, or other content than ours. Empty: nothing, or it is not
+// installed. Images without backing file and external data file only.
+[[nodiscard]] std::string qemu_objects(const storage::MemoryDevice& device, const Qcow2Disk& disk);
 
 }  // namespace cowvet::engine::testing_images

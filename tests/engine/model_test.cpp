@@ -1,5 +1,5 @@
-// Random operations against a flat array of bytes, over many geometries. After each step the disk reads as the array does;
-// every few steps, and after each reopening, the check finds nothing.
+// Random operations against a flat array of bytes, over many geometries. After each step the disk reads as
+// the array does; every few steps, and after each reopening, the check finds nothing.
 #include <algorithm>
 #include <map>
 #include <random>
@@ -50,7 +50,8 @@ class Model : public testing::TestWithParam<Setting> {
   // A range with a taste for the edges of clusters.
   std::pair<std::uint64_t, std::uint64_t> range(std::uint64_t most) {
     const std::uint64_t size = content_.size();
-    const std::uint64_t unit = number(1) == 0 ? disk_->geometry().cluster_size() : disk_->geometry().subcluster_size();
+    const std::uint64_t unit =
+        number(1) == 0 ? disk_->geometry().cluster_size() : disk_->geometry().subcluster_size();
     std::uint64_t at = number(size - 1);
     if (number(2) != 0) at = at / unit * unit;
     std::uint64_t length = 1 + number(number(1) == 0 ? most : 700);
@@ -61,14 +62,16 @@ class Model : public testing::TestWithParam<Setting> {
     Bytes bytes(length);
     const auto seed = static_cast<unsigned>(random_());
     const unsigned period = number(1) == 0 ? 7 : 100003;
-    for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(i % period * (seed | 1) >> 3 ^ seed);
+    for (std::size_t i = 0; i < length; ++i)
+      bytes[i] = static_cast<std::byte>(i % period * (seed | 1) >> 3 ^ seed);
     return bytes;
   }
   void step();
   void expect_equal(const std::string& what) {
     const auto now = content(*disk_);
     for (const auto& [id, old] : saved_)
-      ASSERT_TRUE(content(*must(disk_->snapshot_disk(id))) == old) << what << ": snapshot " << id << "\n" << story_;
+      ASSERT_TRUE(content(*must(disk_->snapshot_disk(id))) == old) << what << ": snapshot " << id << "\n"
+                                                                   << story_;
     if (now == content_) return;
     const auto [a, b] = std::ranges::mismatch(now, content_);
     FAIL() << what << ": differs at " << a - now.begin() << " of " << now.size() << "\n" << story_;
@@ -174,6 +177,7 @@ TEST_P(Model, agrees_with_a_flat_array) {
     must(disk_->close());
     EXPECT_EQ(findings(device_, Leaks::none, true), "") << story_;
     reopen();
+    EXPECT_EQ(qemu_objects(device_, *disk_), "") << story_;
     expect_equal("reopened");
     if (HasFailure()) return;
   }
@@ -183,25 +187,37 @@ INSTANTIATE_TEST_SUITE_P(
     all, Model,
     testing::Values(
         Setting{"clusters_512", "image size=200K cluster_size=512\ndata 3..9\nzero 12\ncompressed 20..22"},
-        Setting{"clusters_4k", "image size=900K cluster_size=4K\ndata 3..9\ncompressed 20..30\nsnapshot name=a\ndata 5"},
+        Setting{"clusters_4k",
+                "image size=900K cluster_size=4K\ndata 3..9\ncompressed 20..30\nsnapshot name=a\ndata 5"},
         Setting{"clusters_64k", "image size=1M cluster_size=64K\ncompressed 1..4"},
         Setting{"odd_size", "image size=1000448 cluster_size=64K\ndata 2"},
         Setting{"zstd", "image size=300K cluster_size=4K compression=zstd"},
-        Setting{"backing", "image size=500K cluster_size=4K\nbacking \"b\" format=raw\ndata 3..9\nzero 12", true},
-        Setting{"version_2", "image version=2 size=500K cluster_size=4K\ndata 3..9\nsnapshot name=a\ndata 4", false, true, false},
-        Setting{"version_2_backing", "image version=2 size=500K cluster_size=4K\nbacking \"b\" format=raw\ndata 3..9", true, true,
+        Setting{"backing", "image size=500K cluster_size=4K\nbacking \"b\" format=raw\ndata 3..9\nzero 12",
+                true},
+        Setting{"version_2", "image version=2 size=500K cluster_size=4K\ndata 3..9\nsnapshot name=a\ndata 4",
+                false, true, false},
+        Setting{"version_2_backing",
+                "image version=2 size=500K cluster_size=4K\nbacking \"b\" format=raw\ndata 3..9", true, true,
                 false},
-        Setting{"refcounts_1", "image size=200K cluster_size=512 refcount_bits=1\ndata 3..9\ncompressed 20..22"},
-        Setting{"refcounts_2", "image size=200K cluster_size=512 refcount_bits=2\ndata 3..9\ncompressed 20..22"},
-        Setting{"refcounts_64", "image size=200K cluster_size=512 refcount_bits=64\ndata 3..9\ncompressed 20..22"},
-        Setting{"extended", "image size=1M cluster_size=16K extended_l2\nsubclusters 3 allocated=0..3 zero=4..7\ncompressed 9"},
+        Setting{"refcounts_1",
+                "image size=200K cluster_size=512 refcount_bits=1\ndata 3..9\ncompressed 20..22"},
+        Setting{"refcounts_2",
+                "image size=200K cluster_size=512 refcount_bits=2\ndata 3..9\ncompressed 20..22"},
+        Setting{"refcounts_64",
+                "image size=200K cluster_size=512 refcount_bits=64\ndata 3..9\ncompressed 20..22"},
+        Setting{"extended",
+                "image size=1M cluster_size=16K extended_l2\nsubclusters 3 allocated=0..3 "
+                "zero=4..7\ncompressed 9"},
         Setting{"extended_backing",
-                "image size=1M cluster_size=16K extended_l2\nbacking \"b\" format=raw\nsubclusters 3 allocated=0..3 zero=4..7\n"
+                "image size=1M cluster_size=16K extended_l2\nbacking \"b\" format=raw\nsubclusters 3 "
+                "allocated=0..3 zero=4..7\n"
                 "snapshot name=a\ndata 5",
                 true},
         Setting{"data_file", "image size=500K cluster_size=4K\ndatafile \"d\"\ndata 3..9", false, false},
-        Setting{"data_file_raw", "image size=500K cluster_size=4K\ndatafile \"d\" raw\ndata 3..9", false, false},
-        Setting{"data_file_extended", "image size=500K cluster_size=16K extended_l2\ndatafile \"d\"\ndata 3..9", false, false},
+        Setting{"data_file_raw", "image size=500K cluster_size=4K\ndatafile \"d\" raw\ndata 3..9", false,
+                false},
+        Setting{"data_file_extended",
+                "image size=500K cluster_size=16K extended_l2\ndatafile \"d\"\ndata 3..9", false, false},
         Setting{"lazy", "image size=500K cluster_size=4K lazy_refcounts\ndata 3..9"}),
     [](const auto& tested) { return tested.param.name; });
 

@@ -1,5 +1,5 @@
-// Every sound image of the corpus reads as its recipe says, whole and in odd parts, the snapshots too; and what can't be
-// read is an error.
+// Every sound image of the corpus reads as its recipe says, whole and in odd parts, the snapshots too; and
+// what can't be read is an error.
 #include <algorithm>
 #include <thread>
 
@@ -17,8 +17,8 @@ using namespace testing_images;
 constexpr std::uint64_t most = 8ULL << 20;  // bytes of a disk that are compared
 
 // What the recipe says the layer holds from `at` on; `below` shows where nothing is allocated.
-std::vector<std::byte> expected(const corpus::Layer& layer, const format::Geometry& geometry, std::uint64_t at,
-                                std::size_t length, const Disk* below) {
+std::vector<std::byte> expected(const corpus::Layer& layer, const format::Geometry& geometry,
+                                std::uint64_t at, std::size_t length, const Disk* below) {
   std::vector<std::byte> out(length);
   if (below != nullptr && at < below->size())
     must(below->read(base::GuestOffset{at},
@@ -98,7 +98,8 @@ TEST_P(Corpus, reads_as_the_recipe_says) {
     if (!extent.data) {
       EXPECT_TRUE(base::all_zero(part));
     } else if (extent.host && !data) {
-      EXPECT_TRUE(std::ranges::equal(part, base::ConstBytes(device.bytes()).subspan(extent.host->raw(), part.size())));
+      EXPECT_TRUE(std::ranges::equal(
+          part, base::ConstBytes(device.bytes()).subspan(extent.host->raw(), part.size())));
     }
     at += extent.length;
   }
@@ -117,11 +118,13 @@ TEST_P(Corpus, shows_the_backing_file_where_nothing_is_allocated) {
     const auto disk = must(Qcow2Disk::open(device, options));
     // The corpus does not remember which of the other subclusters are zeros: tests/engine/model_test.cpp does.
     if (disk->header().v2.crypt_method != 0 || disk->geometry().extended_l2()) return;
-    EXPECT_TRUE(content(*disk) == expected(built.active, disk->geometry(), 0, disk->size(), options.backing.get()));
+    EXPECT_TRUE(content(*disk) ==
+                expected(built.active, disk->geometry(), 0, disk->size(), options.backing.get()));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(good, Corpus, testing::ValuesIn(corpus::list_cases(corpus::corpus_directory(), "good/")),
+INSTANTIATE_TEST_SUITE_P(good, Corpus,
+                         testing::ValuesIn(corpus::list_cases(corpus::corpus_directory(), "good/")),
                          [](const auto& tested) { return tested.param.name; });
 
 TEST(Read, serves_several_threads_at_once) {
