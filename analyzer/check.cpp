@@ -83,7 +83,9 @@ class Check {
       }
       const auto compared =
           refcounts.compare(**labels, jobs, Refcounts::Voice::report,
-                            [&](const Mismatch& leak) { survey.look_at(leak.first, leak.count); });
+                            [&](const Mismatch& leak) {
+                              if (!image_.trial) survey.look_at(leak.first, leak.count);
+                            });
       held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
       beyond_eof += compared.counted_beyond_eof;
@@ -95,6 +97,10 @@ class Check {
     }
     verdict_.statistics.total_clusters = g_.clusters(image_.header.v2.size);
     verdict_.statistics.image_end_offset = highest_used << g_.cluster_bits();
+    if (image_.trial) {
+      for (const auto& table : held) refcounts.report(table);
+      return {};
+    }
     survey.finish();
     if (auto done = report_held_tables(image_, walk, metadata, refcounts, held); !done) return done;
     const LeakEvidence evidence{
@@ -144,13 +150,17 @@ void take_rest(Verdict& verdict, findings::Collector& findings) {
   verdict.summary = findings.summary();
 }
 
+enum class Purpose : std::uint8_t { report, trial, report_reread };
+
 // One reading of the image: the device's, which may show another header than the file's.
 base::Result<Verdict> check_reading(const storage::Device& device, const Options& options,
                                     findings::Collector& findings, base::Progress& progress,
-                                    bool reread = false) {
+                                    Purpose purpose = Purpose::report) {
   Verdict verdict;
   Image image(device, options, findings, progress);
+  const bool reread = purpose == Purpose::report_reread;
   image.reread = reread;
+  image.trial = purpose == Purpose::trial;
   read_structures(image);
   if (image.geometry) {
     judge_l1_length(image);
@@ -184,7 +194,7 @@ std::optional<Reading> find_reading(const storage::Device& device, const Options
     storage::Overlay overlay(device);
     if (!overlay.write(reading.finding.host->begin.raw(), reading.bytes())) continue;
     findings::Collector unheard(0);
-    const auto verdict = check_reading(overlay, quick, unheard, progress);
+    const auto verdict = check_reading(overlay, quick, unheard, progress, Purpose::trial);
     if (!verdict || !explains(*verdict, stored)) continue;
     const std::uint64_t wrong = wrong_clusters(*verdict);
     if (best && wrong >= least) continue;
@@ -203,7 +213,7 @@ base::Result<Verdict> reconsider(const storage::Device& device, const Options& o
   storage::Overlay overlay(device);
   if (!overlay.write(reading->finding.host->begin.raw(), reading->bytes())) return std::move(stored);
   findings.clear();
-  auto verdict = check_reading(overlay, options, findings, progress, true);
+  auto verdict = check_reading(overlay, options, findings, progress, Purpose::report_reread);
   if (!verdict) return verdict;
   reading->finding.inferred = true;
   reading->finding.guest.push_back({base::GuestOffset{0}, verdict->header->v2.size, ""});

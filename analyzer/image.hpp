@@ -56,6 +56,7 @@ struct StaleRegion {
 struct UnlistedSnapshot {
   format::Snapshot data;
   base::HostOffset at;  // of its entry
+  bool in_named_table = false;  // the header names the table, though it does not count the entry
 };
 
 struct Image {
@@ -73,6 +74,7 @@ struct Image {
   format::Header header;                     // as stored; with an inferred geometry, repaired by inference
   std::optional<format::Geometry> geometry;  // nothing: neither the header nor the content gives one
   bool inferred = false;  // the header was unusable: geometry and table positions come from the content
+  bool trial = false;     // another reading is tried: only what is counted matters, no leak is looked into
   bool reread = false;    // a field of the header was replaced, since the content contradicts it: see readings.hpp
   format::ExtensionArea extensions;
   std::optional<std::string> backing_name;    // raw bytes

@@ -44,6 +44,7 @@ struct RefcountGuess {
 struct SnapshotGuess {
   std::uint64_t table = 0;
   std::vector<std::uint64_t> l1_tables{};
+  std::uint64_t disk_size = 0;  // of the last one; 0: it is not recorded
 };
 
 // All that is guessed of an image.
@@ -183,6 +184,7 @@ class Inference {
             !base::plain_text(step.snapshot->name))
           break;
         guess.l1_tables.push_back(step.snapshot->entry.l1_table_offset.raw());
+        guess.disk_size = step.snapshot->disk_size_bytes().value_or(0);
         position += static_cast<std::size_t>((step.snapshot->length() + 7) & ~std::uint64_t{7});
       }
       if (guess.l1_tables.size() > best.l1_tables.size()) best = std::move(guess);
@@ -257,6 +259,7 @@ class Inference {
         h.v2.size != 0 && h.v2.size <= limits::max_virtual_size && h.v2.size <= reachable;
     if (!size_fits) h.v2.size = reachable;
     if (!believed) {
+      take_size_of_snapshot(h.v2);
       h.v2.snapshots_offset = HostOffset{guess_.snapshots.table};
       h.v2.nb_snapshots = static_cast<std::uint32_t>(guess_.snapshots.l1_tables.size());
     }
@@ -268,6 +271,16 @@ class Inference {
     f.detail = told(believed, size_fits);
     if (h.v2.size != 0) f.guest.push_back({base::GuestOffset{0}, h.v2.size, ""});
     image_.report(std::move(f));
+  }
+
+  // Where nothing else says how large the disk is, a snapshot may: it was as large when the snapshot was taken.
+  void take_size_of_snapshot(format::HeaderV2& v2) {
+    const std::uint64_t size = guess_.snapshots.disk_size;
+    if (!guess_.found_l1() || size > limits::max_virtual_size || size <= v2.size - image_.geometry->span()) return;
+    const std::uint64_t entries = image_.geometry->l1_entries(size);
+    if (entries > limits::max_l1_entries || !image_.inside(v2.l1_table_offset, entries * 8)) return;
+    v2.size = size;
+    v2.l1_size = static_cast<std::uint32_t>(entries);
   }
 
   // What was found, and how sure that is.

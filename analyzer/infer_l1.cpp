@@ -76,7 +76,8 @@ const L1Evidence::Target& L1Evidence::target(std::uint64_t offset) {
   return target;
 }
 
-L1Evidence::Page L1Evidence::page(base::ConstBytes bytes) {
+// The entries of the cluster at `own`.
+L1Evidence::Page L1Evidence::page(std::uint64_t own, base::ConstBytes bytes) {
   const base::BigEndianTable<std::uint64_t> words(bytes);
   Page page;
   std::uint64_t looked_at = 0;
@@ -85,7 +86,7 @@ L1Evidence::Page L1Evidence::page(base::ConstBytes bytes) {
     if (entry.word == 0) continue;
     page.used = i + 1;
     const std::uint64_t place = entry.offset().raw();
-    if (entry.reserved() != 0 || place == 0 || !geometry_.aligned(entry.offset()) ||
+    if (entry.reserved() != 0 || place == 0 || place == own || !geometry_.aligned(entry.offset()) ||
         far_past_eof(place, image_.eof)) {
       ++page.bad;
       continue;
@@ -129,7 +130,7 @@ std::optional<L1Guess> L1Evidence::judge(std::uint64_t offset, std::uint64_t mos
       }
     }
     if (length > head) bytes = bytes_of(image_, place, length);
-    const Page found = page(bytes);
+    const Page found = page(place, bytes);
     if (found.used == 0) {
       if (first && most == format::limits::max_l1_entries) return std::nullopt;
       if (++empty_pages > most_empty_pages) break;

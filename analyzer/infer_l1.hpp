@@ -63,7 +63,7 @@ class L1Evidence {
     enum class Content : std::uint8_t { table, empty, other } content = Content::other;
     Agreement agreement;
   };
-  [[nodiscard]] Page page(base::ConstBytes bytes);
+  [[nodiscard]] Page page(std::uint64_t own, base::ConstBytes bytes);
   [[nodiscard]] const Target& target(std::uint64_t offset);
   void compare(std::uint64_t cluster, bool copied, Agreement& agreement);
 

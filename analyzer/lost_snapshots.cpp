@@ -22,7 +22,7 @@ void add_unlisted(Image& image, format::Snapshot&& snapshot, base::HostOffset ta
                           [&](const auto& known) { return known.data.entry.l1_table_offset == l1; }))
     return;  // an older table names the same snapshots
   snapshot.padding.clear();
-  image.unlisted.push_back({std::move(snapshot), at});
+  image.unlisted.push_back({std::move(snapshot), at, table == image.header.v2.snapshots_offset});
 }
 
 std::size_t read_unlisted(Image& image, base::HostOffset table) {
@@ -45,8 +45,11 @@ std::string lost_name(const format::Snapshot& snapshot) {
 
 void report_lost(Image& image, const UnlistedSnapshot& snapshot) {
   const auto& entry = snapshot.data.entry;
+  Finding f{"snapshot/lost"_rule};
+  // A table that the header does not name is also what a crash leaves while a snapshot is taken or deleted.
+  if (!snapshot.in_named_table) f.severity = f.rule->lesser;
   image.report(
-      Finding{"snapshot/lost"_rule}
+      std::move(f)
           .at(fmt::format("snapshot@{:#x}", snapshot.at.raw()))
           .on(snapshot.at, snapshot.data.length())
           .in(snapshot.data.id)

@@ -282,7 +282,7 @@ void MappingChecks::table(const Group& group, const TableUse& use, const Table& 
     if (use.active) counts_[worker].next_host = 0;
   }
   // A table that is shown in pieces is left out: many layers differ there, and one of them has its entries.
-  if (table.os_error == 0 && table.missing == 0 && table.runs.empty() &&
+  if (table.os_error == 0 && table.missing == 0 && table.runs.empty() && !table.looks.implausible() &&
       table.length == geometry().cluster_size())
     remember_empty(group, use, counts_[worker]);
   if (!judge_table(group, use, table)) return;

@@ -66,8 +66,16 @@ std::uint64_t wrong_clusters(const Verdict& verdict) {
 }
 
 bool worth_other_readings(const Verdict& stored) {
-  return stored.geometry && !stored.inferred && stored.complete &&
-         (any_fatal(stored) || wrong_clusters(stored) >= much);
+  if (!stored.geometry || stored.inferred || !stored.complete) return false;
+  // Leaks alone, however many, are no reason: crashes leave them, and to look again costs a check each. But a bit that
+  // says that the data is in another file leaves nothing else.
+  const auto reason = stored.header->external_data_file() ? Severity::leak : Severity::error;
+  std::uint64_t errors = 0;
+  for (std::size_t i = 0; i < findings::rule_count; ++i)
+    if (const auto rule = findings::RuleId::from_index(i);
+        depends_on_reading(rule) && stored.summary.gravest[i] >= reason)
+      errors = base::saturating_add(errors, stored.summary.of(rule).clusters);
+  return any_fatal(stored) || errors >= much;
 }
 
 bool explains(const Verdict& reading, const Verdict& stored) {
@@ -97,7 +105,9 @@ std::vector<Reading> other_readings(const storage::Device& device, const Verdict
       r.finding.expected = Value::text(set ? "bit set" : "bit clear");
       readings.push_back(std::move(r));
     };
-    if (Geometry::make(g.cluster_bits(), g.refcount_order(), !header.extended_l2()))
+    // Where the bit is not followed, as with clusters too small for it, that has been said.
+    if (header.extended_l2() == g.extended_l2() &&
+        Geometry::make(g.cluster_bits(), g.refcount_order(), !header.extended_l2()))
       flip("feature/extl2-misflagged"_rule, format::incompatible_word["extended_l2"]);
     flip("feature/data-file-misflagged"_rule, format::incompatible_word["external_data_file"]);
     for (std::uint32_t order = 0; order <= limits::max_refcount_order; ++order)

@@ -123,7 +123,7 @@ void check_extra(Image& image, const SnapshotState& state, base::HostOffset at) 
     image.report(extra_finding<field>("snapshot/disk-size-limit"_rule, state, at, *disk));
   else if (*disk % limits::sector != 0)
     image.report(extra_finding<field>("snapshot/disk-size-multiple"_rule, state, at, *disk));
-  else if (*disk != image.header.v2.size)
+  else if (*disk != image.header.v2.size && !image.inferred)
     image.report(extra_finding<field>("snapshot/disk-size-differs"_rule, state, at, *disk)
                      .wanted(Value::dec(image.header.v2.size)));
 }

@@ -122,13 +122,13 @@ inline constexpr Rule snapshot_state[] = {
      .advice = "If the snapshot had a VM state, restore its size in a copy."sv,
      .spec = "Snapshots"sv, .deep = false},
     {.code = 1038, .name = "snapshot/lost"sv,
-     .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
+     .severity = Severity::error, .lesser = Severity::warning, .reader = Reader::refuse_write,
      .remedy = Remedy::rewrite_snapshot_table, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an internal snapshot is still in the file, but the header does not lead to it"sv,
      .explanation =
          "An entry of a snapshot table names an L1 table that is counted as used and that nothing else "
-         "refers to. The number of snapshots or the table's offset was lost, or a snapshot's deletion was "
-         "cut short. QEMU calls all that only the snapshot owns a leak, and its leak repair destroys it."sv,
+         "refers to. The number of snapshots or the table's offset was lost; or, which is harmless, a crash "
+         "came while the snapshot was taken or deleted. QEMU calls all that only the snapshot owns a leak, and its leak repair destroys it."sv,
      .consequence = "The snapshot can't be listed or applied, and any leak repair destroys it for good."sv,
      .advice =
          "Don't free leaks and don't lower refcounts; if the snapshot was not deleted on purpose, have the "
