@@ -29,6 +29,7 @@ std::uint64_t Bitmaps::Bitmap::size() const {
 
 std::vector<BitmapInfo> Bitmaps::list() const {
   std::vector<BitmapInfo> infos;
+  infos.reserve(bitmaps_.size());
   for (const auto& b : bitmaps_)
     infos.push_back(
         {.name = b.record.name,

@@ -74,7 +74,7 @@ base::Result<void> ClusterWriter::write(std::uint64_t at, base::ConstBytes bytes
   return {};
 }
 
-base::Result<std::uint64_t> ClusterWriter::write_in_place(Place first, std::uint64_t at,
+base::Result<std::uint64_t> ClusterWriter::write_in_place(const Place& first, std::uint64_t at,
                                                           base::ConstBytes bytes, const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   const std::uint64_t host = rules_.host(first.slot)->raw();
@@ -105,7 +105,7 @@ base::Result<std::uint64_t> ClusterWriter::write_in_place(Place first, std::uint
   return length;
 }
 
-base::Result<std::uint64_t> ClusterWriter::write_whole(Place first, base::ConstBytes bytes,
+base::Result<std::uint64_t> ClusterWriter::write_whole(const Place& first, base::ConstBytes bytes,
                                                        const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   std::vector<Place> places{first};
@@ -132,8 +132,8 @@ base::Result<std::uint64_t> ClusterWriter::write_whole(Place first, base::ConstB
   return length;
 }
 
-base::Result<std::uint64_t> ClusterWriter::write_part(Place p, std::uint64_t at, base::ConstBytes bytes,
-                                                      const Area& area) {
+base::Result<std::uint64_t> ClusterWriter::write_part(const Place& p, std::uint64_t at,
+                                                      base::ConstBytes bytes, const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   const std::uint64_t size = rules_.piece_size();
   const bool moves = !is_private(p.slot);

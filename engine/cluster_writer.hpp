@@ -28,7 +28,7 @@ class ClusterWriter {
   [[nodiscard]] base::Result<void> discard(std::uint64_t at, std::uint64_t length, const Area& area);
   // Gives up every cluster from the guest cluster that holds `from`, or from the next one, to `end`: nothing is mapped
   // there afterwards.
-  [[nodiscard]] base::Result<void> unmap(std::uint64_t from, std::uint64_t end);
+  [[nodiscard]] base::Result<void> give_up(std::uint64_t from, std::uint64_t end);
   // Stores a stream that decodes to the whole cluster at `at`.
   [[nodiscard]] base::Result<void> write_stream(std::uint64_t at, base::ConstBytes stream);
   // Maps the unmapped clusters that begin in [from, end) to new ones behind the file's end, which read as zeros.
@@ -51,12 +51,12 @@ class ClusterWriter {
   [[nodiscard]] bool in_place(const Place& p, std::uint64_t at, std::uint64_t length) const;
 
   // Each writes a part of what begins at `at` and lies behind one L2 table, and says how much.
-  [[nodiscard]] base::Result<std::uint64_t> write_in_place(Place first, std::uint64_t at,
+  [[nodiscard]] base::Result<std::uint64_t> write_in_place(const Place& first, std::uint64_t at,
                                                            base::ConstBytes bytes, const Area& area);
-  [[nodiscard]] base::Result<std::uint64_t> write_whole(Place first, base::ConstBytes bytes,
+  [[nodiscard]] base::Result<std::uint64_t> write_whole(const Place& first, base::ConstBytes bytes,
                                                         const Area& area);
-  [[nodiscard]] base::Result<std::uint64_t> write_part(Place p, std::uint64_t at, base::ConstBytes bytes,
-                                                       const Area& area);
+  [[nodiscard]] base::Result<std::uint64_t> write_part(const Place& p, std::uint64_t at,
+                                                       base::ConstBytes bytes, const Area& area);
   [[nodiscard]] base::Result<void> zero_clusters(std::uint64_t at, std::uint64_t end, Unmap unmap);
   [[nodiscard]] base::Result<void> zero_pieces(std::uint64_t at, std::uint64_t length, const Area& area);
   [[nodiscard]] base::Result<void> write_zeros(std::uint64_t at, std::uint64_t length, const Area& area);

@@ -30,7 +30,7 @@ base::Result<void> ClusterWriter::write_zeros(std::uint64_t at, std::uint64_t le
   return {};
 }
 
-base::Result<void> ClusterWriter::zero(std::uint64_t at, std::uint64_t length, Unmap unmap_,
+base::Result<void> ClusterWriter::zero(std::uint64_t at, std::uint64_t length, Unmap unmap,
                                        const Area& area) {
   const std::uint64_t cs = rules_.geometry.cluster_size();
   const std::uint64_t end = at + length;
@@ -49,17 +49,17 @@ base::Result<void> ClusterWriter::zero(std::uint64_t at, std::uint64_t length, U
   const std::uint64_t whole_first = std::min(round_up(first, cs), last);
   const std::uint64_t whole_last = std::max(round_down(last, cs), whole_first);
   if (!rules_.zero_flag) {
-    if (unmap_ == Unmap::yes && !image_.names_backing()) return unmap(whole_first, whole_last);
+    if (unmap == Unmap::yes && !image_.names_backing()) return give_up(whole_first, whole_last);
     return write_zeros(first, std::min(last, area.end) - first, area);
   }
   if (first < whole_first)
     if (auto done = zero_pieces(first, whole_first - first, area); !done) return done;
   if (whole_last < last)
     if (auto done = zero_pieces(whole_last, last - whole_last, area); !done) return done;
-  return zero_clusters(whole_first, whole_last, unmap_);
+  return zero_clusters(whole_first, whole_last, unmap);
 }
 
-base::Result<void> ClusterWriter::zero_clusters(std::uint64_t at, std::uint64_t end, Unmap unmap_) {
+base::Result<void> ClusterWriter::zero_clusters(std::uint64_t at, std::uint64_t end, Unmap unmap) {
   const auto& g = rules_.geometry;
   while (at < end) {
     if (auto done = changes_.relieve(); !done) return done;
@@ -70,7 +70,7 @@ base::Result<void> ClusterWriter::zero_clusters(std::uint64_t at, std::uint64_t 
       const auto p = place(*table, at);
       if (!p) return std::unexpected(p.error());
       Slot next = zero_slot(g.extended_l2());
-      const bool keeps = unmap_ == Unmap::no && is_private(p->slot);
+      const bool keeps = unmap == Unmap::no && is_private(p->slot);
       if (keeps) next.entry.word |= rules_.host(p->slot)->raw() | format::copied_flag;
       if (next == p->slot) continue;
       changes_.set_slot(*table, p->index, next);
@@ -108,7 +108,7 @@ base::Result<void> ClusterWriter::discard(std::uint64_t at, std::uint64_t length
   const bool shows_below = image_.names_backing();
   if (image_.fields().raw_external_data() || (!rules_.zero_flag && shows_below))
     return write_zeros(at, std::min(end, area.end) - at, area);
-  if (!rules_.zero_flag) return unmap(at, end);
+  if (!rules_.zero_flag) return give_up(at, end);
   // Only what reads as something else than zeros, or takes space, is touched.
   while (at < end) {
     const auto run = image_.active.extent(at, end - at);
@@ -126,7 +126,7 @@ base::Result<void> ClusterWriter::discard(std::uint64_t at, std::uint64_t length
   return {};
 }
 
-base::Result<void> ClusterWriter::unmap(std::uint64_t from, std::uint64_t end) {
+base::Result<void> ClusterWriter::give_up(std::uint64_t from, std::uint64_t end) {
   const auto& g = rules_.geometry;
   std::vector<std::uint64_t> emptied;  // L1 entries of tables that become superfluous
   for (std::uint64_t at = round_up(from, g.cluster_size()); at < end;) {

@@ -35,7 +35,7 @@ base::Result<void> DiskSize::grow(std::uint64_t size, Preallocation preallocatio
   const auto& g = image_.geometry();
   const std::uint64_t old = image_.size();
   // What is mapped behind the end (VM state, the rest of an interrupted shrinking) would become part of the disk.
-  if (auto done = writer_.unmap(old, image_.l1.size() * g.span()); !done) return done;
+  if (auto done = writer_.give_up(old, image_.l1.size() * g.span()); !done) return done;
   if (auto done = grow_l1(g.l1_entries(size)); !done) return done;
   if (auto done = grow_data_file(size); !done) return done;
 
@@ -74,7 +74,7 @@ base::Result<void> DiskSize::grow_data_file(std::uint64_t size) {
 base::Result<void> DiskSize::shrink(std::uint64_t size) {
   if (auto done = changes_.commit(true); !done) return done;
   if (auto done = store_size(size); !done) return done;
-  if (auto done = writer_.unmap(size, image_.l1.size() * image_.geometry().span()); !done) return done;
+  if (auto done = writer_.give_up(size, image_.l1.size() * image_.geometry().span()); !done) return done;
   if (auto done = changes_.settle(); !done) return done;
   Medium* data = image_.rules.data_file ? image_.data_medium() : nullptr;
   return data != nullptr && data->size() > size && !data->device().is_block_device() ? data->resize(size)

@@ -103,7 +103,8 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> read_vm_state(std::uint64_t at, base::MutableBytes into) const;
   [[nodiscard]] base::Result<void> write_vm_state(std::uint64_t at, base::ConstBytes bytes);
 
-  // Persistent dirty bitmaps.
+  // Persistent dirty bitmaps. Their content is read when it is first asked for: these functions don't run side by side.
+  // Changes are stored by close().
   [[nodiscard]] std::vector<BitmapInfo> bitmaps() const;
   [[nodiscard]] base::Result<void> add_bitmap(std::string_view name, std::uint64_t granularity, bool enabled);
   [[nodiscard]] base::Result<void> remove_bitmap(std::string_view name);

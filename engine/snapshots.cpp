@@ -68,7 +68,7 @@ base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_s
   const std::uint64_t span = image_.geometry().span();
   const std::uint64_t vm_begin = image_.vm_state_begin();
   // VM state that no program claims any more would be kept by this snapshot for nothing.
-  if (auto done = writer_.unmap(vm_begin + vm_state, image_.l1.size() * span); !done) return done;
+  if (auto done = writer_.give_up(vm_begin + vm_state, image_.l1.size() * span); !done) return done;
   if (auto done = changes_.settle(); !done) return done;
 
   // All that the snapshot will own, counted and durable.
@@ -114,7 +114,7 @@ base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_s
   if (auto switched = switch_table(std::move(list), *table, length); !switched) return switched;
   // The state belongs to the snapshot; kept here it would be copied with every write.
   if (vm_state != 0)
-    if (auto dropped = writer_.unmap(vm_begin, image_.l1.size() * span); !dropped) return dropped;
+    if (auto dropped = writer_.give_up(vm_begin, image_.l1.size() * span); !dropped) return dropped;
   return changes_.settle();
 }
 

@@ -133,6 +133,7 @@ TEST(Read, serves_several_threads_at_once) {
   const auto disk = must(Qcow2Disk::open(device, {.cache_bytes = 8192}));
   const auto wanted = content(*disk);
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   std::atomic<int> wrong = 0;
   for (unsigned t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
