@@ -8,7 +8,8 @@
 // 6. When the whole file is counted, leaks and L2 tables with too high a refcount are explained: what was lost?
 // 7. Compressed streams are held against each other; --deep decodes them and reads all data.
 // 8. The findings that are kept get their owners.
-// All of it is done again with another value in one field of the header when so much is wrong that the field may be why.
+// All of it is done again with another value in one field of the header when so much is wrong that the field
+// may be why.
 #include "analyzer/check.hpp"
 
 #include <algorithm>
@@ -82,10 +83,9 @@ class Check {
         report_walk_cost(image_, checks);
       }
       const auto compared =
-          refcounts.compare(**labels, jobs, Refcounts::Voice::report,
-                            [&](const Mismatch& leak) {
-                              if (!image_.trial) survey.look_at(leak.first, leak.count);
-                            });
+          refcounts.compare(**labels, jobs, Refcounts::Voice::report, [&](const Mismatch& leak) {
+            if (!image_.trial) survey.look_at(leak.first, leak.count);
+          });
       held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
       beyond_eof += compared.counted_beyond_eof;

@@ -29,7 +29,7 @@ struct Claim {
 class Claims final : public Visitor {
  public:
   static constexpr std::size_t most_clusters = 1U << 17;  // looked at in one walk
-  static constexpr std::size_t most_claims = 64;          // kept of one cluster; of very many clusters, fewer each
+  static constexpr std::size_t most_claims = 64;  // kept of one cluster; of very many clusters, fewer each
   static constexpr std::size_t least_claims = 4;
   static constexpr std::size_t most_claims_in_all = 1U << 18;
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace cowvet::analyzer {
 
 namespace {
@@ -53,7 +52,8 @@ ContentEvidence judge(base::ConstBytes bytes, const ScanRules& rules, std::uint6
   } else {
     evidence.named.clear();
     const auto step = format::parse_snapshot(bytes, 0);
-    if (step.snapshot && looks_like_snapshot(*step.snapshot, rules)) evidence.content = Content::snapshot_table;
+    if (step.snapshot && looks_like_snapshot(*step.snapshot, rules))
+      evidence.content = Content::snapshot_table;
   }
   return evidence;
 }

@@ -55,7 +55,7 @@ struct StaleRegion {
 // A snapshot that a table in the file names, but not the header's number and offset.
 struct UnlistedSnapshot {
   format::Snapshot data;
-  base::HostOffset at;  // of its entry
+  base::HostOffset at;          // of its entry
   bool in_named_table = false;  // the header names the table, though it does not count the entry
 };
 
@@ -75,7 +75,8 @@ struct Image {
   std::optional<format::Geometry> geometry;  // nothing: neither the header nor the content gives one
   bool inferred = false;  // the header was unusable: geometry and table positions come from the content
   bool trial = false;     // another reading is tried: only what is counted matters, no leak is looked into
-  bool reread = false;    // a field of the header was replaced, since the content contradicts it: see readings.hpp
+  bool reread =
+      false;  // a field of the header was replaced, since the content contradicts it: see readings.hpp
   format::ExtensionArea extensions;
   std::optional<std::string> backing_name;    // raw bytes
   std::optional<std::string> backing_format;  // raw bytes

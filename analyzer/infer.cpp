@@ -1,10 +1,12 @@
-// 1. Places are proposed for the refcount table: where the damaged header says it is, and the head of every cluster, for
+// 1. Places are proposed for the refcount table: where the damaged header says it is, and the head of every
+// cluster, for
 //    every cluster size and refcount width; those stay where header, table and block are counted exactly once, all of
 //    them or but one.
 // 2. For each of the best, and for no table at all, the L1 table is looked for: where the header says, or wherever a
 //    cluster's entries lead to L2 tables. The active one is that whose COPIED flags agree best with the refcounts; tables
 //    that a snapshot table names are a snapshot's.
-// 3. The guess with which the most pointers agree is taken. A few bad entries, a lost end of the file or a lost refcount
+// 3. The guess with which the most pointers agree is taken. A few bad entries, a lost end of the file or a
+// lost refcount
 //    table weaken it and don't refute it.
 // 4. Of the stored header everything else is kept when enough of it agrees with that, and otherwise nothing.
 #include "analyzer/infer.hpp"
@@ -14,8 +16,8 @@
 
 #include <fmt/format.h>
 
-#include "analyzer/infer_l1.hpp"
 #include "analyzer/content.hpp"
+#include "analyzer/infer_l1.hpp"
 #include "base/text.hpp"
 #include "format/snapshot.hpp"
 
@@ -29,8 +31,9 @@ namespace limits = format::limits;
 
 namespace {
 
-constexpr std::uint64_t most_clusters_tried = 1U << 16;  // heads of clusters that are looked at, holes not counted
-constexpr std::size_t most_tables_tried = 6;             // refcount tables for which an L1 table is looked for
+constexpr std::uint64_t most_clusters_tried =
+    1U << 16;                                 // heads of clusters that are looked at, holes not counted
+constexpr std::size_t most_tables_tried = 6;  // refcount tables for which an L1 table is looked for
 constexpr std::uint64_t most_snapshot_bytes = 1ULL << 20;
 
 struct RefcountGuess {
@@ -209,11 +212,11 @@ class Inference {
   // Whether the rest of the stored header is worth believing: most of what can be compared is as it was found.
   [[nodiscard]] bool header_believable() const {
     const auto& v2 = stored_.v2;
-    const std::array agrees{v2.magic == format::qcow_magic, v2.version == 2 || v2.version == 3,
-                            v2.cluster_bits == guess_.refcounts.cluster_bits,
-                            v2.refcount_table_offset.raw() != 0 &&
-                                v2.refcount_table_offset.raw() == guess_.refcounts.table,
-                            guess_.l1_stored};
+    const std::array agrees{
+        v2.magic == format::qcow_magic, v2.version == 2 || v2.version == 3,
+        v2.cluster_bits == guess_.refcounts.cluster_bits,
+        v2.refcount_table_offset.raw() != 0 && v2.refcount_table_offset.raw() == guess_.refcounts.table,
+        guess_.l1_stored};
     return std::ranges::count(agrees, true) >= 3;
   }
 
@@ -255,8 +258,7 @@ class Inference {
     h.v2.l1_table_offset = HostOffset{guess_.l1.offset};
     h.v2.l1_size = static_cast<std::uint32_t>(guess_.l1.entries);
     const std::uint64_t reachable = h.v2.l1_size * image_.geometry->span();
-    const bool size_fits =
-        h.v2.size != 0 && h.v2.size <= limits::max_virtual_size && h.v2.size <= reachable;
+    const bool size_fits = h.v2.size != 0 && h.v2.size <= limits::max_virtual_size && h.v2.size <= reachable;
     if (!size_fits) h.v2.size = reachable;
     if (!believed) {
       take_size_of_snapshot(h.v2);
@@ -276,7 +278,8 @@ class Inference {
   // Where nothing else says how large the disk is, a snapshot may: it was as large when the snapshot was taken.
   void take_size_of_snapshot(format::HeaderV2& v2) {
     const std::uint64_t size = guess_.snapshots.disk_size;
-    if (!guess_.found_l1() || size > limits::max_virtual_size || size <= v2.size - image_.geometry->span()) return;
+    if (!guess_.found_l1() || size > limits::max_virtual_size || size <= v2.size - image_.geometry->span())
+      return;
     const std::uint64_t entries = image_.geometry->l1_entries(size);
     if (entries > limits::max_l1_entries || !image_.inside(v2.l1_table_offset, entries * 8)) return;
     v2.size = size;
@@ -291,10 +294,10 @@ class Inference {
     if (refcounts.table == 0)
       text += "no refcount table was found";
     else
-      text += fmt::format("the refcount table is at {:#x}, with {}-bit refcounts: {} of header, table and block are "
-                          "counted exactly once, and {} clusters in all",
-                          refcounts.table, 1U << refcounts.order, refcounts.once == 3 ? "all" : "two",
-                          refcounts.counted);
+      text += fmt::format(
+          "the refcount table is at {:#x}, with {}-bit refcounts: {} of header, table and block are "
+          "counted exactly once, and {} clusters in all",
+          refcounts.table, 1U << refcounts.order, refcounts.once == 3 ? "all" : "two", refcounts.counted);
     if (!guess_.found_l1()) {
       text += "; no L1 table was found";
     } else {
@@ -303,7 +306,8 @@ class Inference {
                           size_fits ? "the size that the header says," : "at least",
                           base::human_size(image_.header.v2.size));
       if (const auto all = l1.agreement.agreeing() + l1.agreement.opposed; all != 0)
-        text += fmt::format("; {} of {} entries that were looked at make sense", l1.agreement.agreeing(), all);
+        text +=
+            fmt::format("; {} of {} entries that were looked at make sense", l1.agreement.agreeing(), all);
     }
     if (!believed && guess_.snapshots.table != 0)
       text += fmt::format("; a table of {} snapshots is at {:#x}", guess_.snapshots.l1_tables.size(),

@@ -6,8 +6,8 @@ namespace cowvet::analyzer {
 
 namespace {
 
-constexpr std::uint64_t head = 4096;           // bytes that a table is judged by at first
-constexpr std::uint64_t tables_a_page = 64;    // L2 tables that are read for a cluster of L1 entries
+constexpr std::uint64_t head = 4096;            // bytes that a table is judged by at first
+constexpr std::uint64_t tables_a_page = 64;     // L2 tables that are read for a cluster of L1 entries
 constexpr std::uint64_t most_empty_pages = 64;  // in a row, inside a table
 constexpr std::size_t most_targets = 1U << 16;  // remembered
 
@@ -114,7 +114,8 @@ std::optional<L1Guess> L1Evidence::judge(std::uint64_t offset, std::uint64_t mos
     const bool first = at == 0;
     const std::uint64_t place = offset + at;
     if (!first && (place >= image_.eof || reserved(place) || !exclusive(place))) break;
-    const std::uint64_t length = std::min(cluster, most - at / 8 < cluster / 8 ? (most - at / 8) * 8 : cluster);
+    const std::uint64_t length =
+        std::min(cluster, most - at / 8 < cluster / 8 ? (most - at / 8) * 8 : cluster);
     auto bytes = bytes_of(image_, place, std::min(head, length));
     if (!base::all_zero(bytes)) {  // of most other content the first words tell
       const base::BigEndianTable<std::uint64_t> words(bytes);
@@ -137,7 +138,8 @@ std::optional<L1Guess> L1Evidence::judge(std::uint64_t offset, std::uint64_t mos
       continue;
     }
     // A table of something else that points at empty clusters is told by what points at it in turn.
-    const bool plausible = found.tables + found.empty != 0 && found.other + found.bad <= found.tables + found.empty;
+    const bool plausible =
+        found.tables + found.empty != 0 && found.other + found.bad <= found.tables + found.empty;
     if (!plausible || (!first && found.tables == 0)) {
       if (first) return std::nullopt;
       break;

@@ -17,9 +17,9 @@ namespace cowvet::analyzer {
 // What pointers say when they are held against the refcounts: COPIED must mean that the target is counted exactly once.
 // Only the active layer's flags are kept up to date, so what a snapshot's table leads to contradicts.
 struct Agreement {
-  std::uint64_t copied = 0;    // pointers with COPIED whose target is counted once
-  std::uint64_t clear = 0;     // pointers without it whose target is counted otherwise
-  std::uint64_t opposed = 0;   // pointers that contradict the refcounts, and words that are none
+  std::uint64_t copied = 0;   // pointers with COPIED whose target is counted once
+  std::uint64_t clear = 0;    // pointers without it whose target is counted otherwise
+  std::uint64_t opposed = 0;  // pointers that contradict the refcounts, and words that are none
   void add(const Agreement& other) {
     copied += other.copied;
     clear += other.clear;

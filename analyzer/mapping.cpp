@@ -107,7 +107,8 @@ base::Result<std::uint64_t> Mapping::l1_entry(std::uint64_t index) {
   if (index < l1_first_ || index - l1_first_ >= l1_.size() / l1_entry_size) {
     const std::uint64_t count = std::min(l1_piece_entries, v2.l1_size - index);
     const auto position = v2.l1_table_offset.plus(index * l1_entry_size);
-    if (!layer_.info.geometry->aligned(v2.l1_table_offset)) return damaged(0, "the L1 table is not cluster aligned");
+    if (!layer_.info.geometry->aligned(v2.l1_table_offset))
+      return damaged(0, "the L1 table is not cluster aligned");
     const std::uint64_t eof = layer_.device->size();
     if (!position || position->raw() > eof || count * l1_entry_size > eof - position->raw())
       return damaged(0, "the L1 table reaches past the end of the file");

@@ -266,11 +266,13 @@ bool MappingChecks::judge_table(const Group& group, const TableUse& use, const T
   }
   if (table.missing != 0) report("l1/entry-partial-eof"_rule);
   if (table.looks.implausible()) {
-    const auto left = std::transform_reduce(table.runs.begin(), table.runs.end(), std::uint64_t{0}, std::plus{},
-                                            [](const EntryRun& run) { return std::uint64_t{run.count}; });
+    const auto left =
+        std::transform_reduce(table.runs.begin(), table.runs.end(), std::uint64_t{0}, std::plus{},
+                              [](const EntryRun& run) { return std::uint64_t{run.count}; });
     report("l2/table-implausible"_rule,
-           fmt::format("{} of {} entries look like something else; {} are believed, since what they name is in use",
-                       table.looks.foreign, table.looks.entries, left));
+           fmt::format(
+               "{} of {} entries look like something else; {} are believed, since what they name is in use",
+               table.looks.foreign, table.looks.entries, left));
   }
   return true;
 }

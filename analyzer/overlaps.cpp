@@ -42,10 +42,7 @@ constexpr std::array metadata_rules{
 class Judge {
  public:
   Judge(Image& image, const Claims& claims, const MetadataMap& metadata)
-      : image_(image),
-        claims_(claims),
-        metadata_(metadata),
-        geometry_(*image.geometry) {}
+      : image_(image), claims_(claims), metadata_(metadata), geometry_(*image.geometry) {}
 
   void judge(std::uint64_t cluster) {
     cluster_ = cluster;

@@ -21,22 +21,22 @@ namespace limits = format::limits;
 
 namespace {
 
-constexpr std::uint64_t much = 3;                       // wrong clusters: less is damage to what is wrong
-constexpr std::uint64_t next_to_nothing = 8;            // the part of them that a reading may leave
-constexpr std::uint64_t most_clusters = 16ULL << 20;    // larger images get no second opinion
+constexpr std::uint64_t much = 3;                     // wrong clusters: less is damage to what is wrong
+constexpr std::uint64_t next_to_nothing = 8;          // the part of them that a reading may leave
+constexpr std::uint64_t most_clusters = 16ULL << 20;  // larger images get no second opinion
 
 // What the other files and the guest hold is the same in all readings.
 bool depends_on_reading(findings::RuleId rule) {
   constexpr std::array elsewhere{"backing/", "crypt/", "datafile/", "file/", "luks/", "security/"};
-  return rule->severity >= Severity::leak && std::ranges::none_of(elsewhere, [&](std::string_view area) {
-           return rule->name.starts_with(area);
-         });
+  return rule->severity >= Severity::leak &&
+         std::ranges::none_of(elsewhere, [&](std::string_view area) { return rule->name.starts_with(area); });
 }
 
 bool any_fatal(const Verdict& verdict) {
   for (std::size_t i = 0; i < findings::rule_count; ++i)
-    if (const auto rule = findings::RuleId::from_index(i);
-        depends_on_reading(rule) && rule->severity == Severity::fatal && verdict.summary.of(rule).findings != 0)
+    if (const auto rule = findings::RuleId::from_index(i); depends_on_reading(rule) &&
+                                                           rule->severity == Severity::fatal &&
+                                                           verdict.summary.of(rule).findings != 0)
       return true;
   return false;
 }

@@ -140,8 +140,8 @@ struct Refcounts::Part {
   std::function<void(std::span<const Mismatch>)> hand_on{};
   bool too_full = false;
   std::vector<Mismatch> mismatches{};
-  std::uint64_t found = 0;                 // mismatches, kept or not
-  std::uint64_t absurd = 0;          // of them, those that no number of layers explains
+  std::uint64_t found = 0;                   // mismatches, kept or not
+  std::uint64_t absurd = 0;                  // of them, those that no number of layers explains
   std::vector<std::uint64_t> implausible{};  // blocks with many of these
   std::vector<Unreadable> unreadable{};      // blocks
   std::vector<Block> uncovered{};      // blocks that are missing, with the owned clusters they should count
@@ -200,7 +200,8 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
       find_differences<Order>(block.data(), first - base, first - base + count, label.refs,
                               [&](std::uint64_t at, std::uint64_t n, std::uint64_t stored) {
                                 part.differs(base + at, n, stored, label);
-                                part.absurd += stored > std::max<std::uint64_t>(explicable, label.refs) ? 1U : 0U;
+                                part.absurd +=
+                                    stored > std::max<std::uint64_t>(explicable, label.refs) ? 1U : 0U;
                                 if (stored != 0)
                                   part.highest_used = std::max(part.highest_used, base + at + n);
                               });
@@ -217,8 +218,8 @@ void Refcounts::compare_block(std::uint64_t index, const LabelMap& labels, base:
   if (part.absurd - absurd_before >= too_many_absurd) part.implausible.push_back(index);
   const std::uint64_t itself = blocks_[static_cast<std::size_t>(index)] >> geometry_.cluster_bits();
   const bool counts_itself = itself >= base && itself < end;
-  if (owned == (counts_itself ? 1 : 0) && part.found == found_before &&
-      base >= labels.window_begin() && std::min(end, labels.clusters()) <= labels.window_end())
+  if (owned == (counts_itself ? 1 : 0) && part.found == found_before && base >= labels.window_begin() &&
+      std::min(end, labels.clusters()) <= labels.window_end())
     part.empty.push_back(index);
 }
 
@@ -291,13 +292,14 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
     }
   };
 
-  image_.progress.expect(
-      cluster_size * static_cast<std::uint64_t>(std::ranges::count_if(
-                         blocks_.begin() + static_cast<std::ptrdiff_t>(std::min(first_block, end_block)),
-                         blocks_.begin() + static_cast<std::ptrdiff_t>(end_block),
-                         [](std::uint64_t block) { return block != 0; })));
+  image_.progress.expect(cluster_size *
+                         static_cast<std::uint64_t>(std::ranges::count_if(
+                             blocks_.begin() + static_cast<std::ptrdiff_t>(std::min(first_block, end_block)),
+                             blocks_.begin() + static_cast<std::ptrdiff_t>(end_block),
+                             [](std::uint64_t block) { return block != 0; })));
   std::vector<std::vector<std::byte>> buffers(std::max(jobs, 1U));
-  constexpr std::uint64_t batches_at_once = 64;  // then what they found is taken over, in the order of the file
+  constexpr std::uint64_t batches_at_once =
+      64;  // then what they found is taken over, in the order of the file
   for (std::uint64_t begin = first_block; begin < end_block && !image_.progress.stop_requested();
        begin += batch * batches_at_once) {
     std::vector<Part> parts(

@@ -8,7 +8,7 @@ namespace cowvet::analyzer {
 
 namespace {
 
-constexpr std::uint64_t piece_size = 1ULL << 16;     // bytes of the table in memory
+constexpr std::uint64_t piece_size = 1ULL << 16;    // bytes of the table in memory
 constexpr std::uint64_t blocks_size = 16ULL << 20;  // bytes of blocks in memory
 
 }  // namespace

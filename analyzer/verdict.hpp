@@ -31,7 +31,7 @@ struct Verdict {
   bool complete = true;     // every structure was walked; otherwise `incomplete` says what stopped it
   std::string incomplete;
   std::optional<std::string> backing_name = {};  // raw bytes; a check does not look at that file
-  std::vector<std::string> doubts;  // why unowned clusters may have owners all the same
+  std::vector<std::string> doubts;               // why unowned clusters may have owners all the same
   Statistics statistics;
   findings::Summary summary;
   std::vector<findings::Finding> findings;  // in order; per rule at most the cap

@@ -12,6 +12,7 @@
 
 #include "analyzer/image.hpp"
 #include "analyzer/l2_scan.hpp"
+#include "analyzer/metadata_map.hpp"
 #include "base/result.hpp"
 
 namespace cowvet::analyzer {
@@ -77,8 +78,8 @@ class Visitor {
     const std::vector<EntryRun>& runs;
     std::uint64_t begin = 0;  // the piece, in bytes of the table
     std::uint64_t length = 0;
-    Looks looks = {};          // of an implausible one, only entries that the refcounts confirm are among the runs
-    bool hole = false;         // the whole table lies in a hole of the file
+    Looks looks = {};   // of an implausible one, only entries that the refcounts confirm are among the runs
+    bool hole = false;  // the whole table lies in a hole of the file
     int os_error = 0;
     std::uint64_t missing = 0;  // bytes of the piece that are behind the end of the file
   };
@@ -86,34 +87,6 @@ class Visitor {
   // What the group owns, each host cluster at a guest position once; called after table() for all its uses.
   virtual void owned(const Group&, std::span<const Owned>, unsigned /*worker*/) {}
 };
-
-// Metadata whose place is known before the walk: nobody may take it for an L2 table.
-class MetadataMap {
- public:
-  void add(Region region);
-  void add_block(base::HostCluster block) { blocks_.push_back(block.raw()); }
-  void seal(const format::Geometry& geometry);
-  // Gives every region's clusters their label (refcount blocks are labelled by who has read their table).
-  void label(LabelMap& labels, const format::Geometry& geometry) const;
-  // What owns the cluster; nothing if no metadata does, or only the data of a bitmap.
-  [[nodiscard]] std::optional<Kind> owner(base::HostCluster cluster) const;
-  // Whether several regions claim the cluster, so that none of them can be believed.
-  [[nodiscard]] bool contested(base::HostCluster cluster) const;
-  [[nodiscard]] const std::vector<Region>& regions() const { return regions_; }
-  [[nodiscard]] const std::vector<std::uint64_t>& blocks() const { return blocks_; }
-
- private:
-  struct Span {
-    std::uint64_t first, end;
-    Kind kind;
-    std::uint64_t furthest;  // highest end of this and all spans before it
-  };
-  std::vector<Region> regions_;
-  std::vector<Span> spans_;            // ascending
-  std::vector<std::uint64_t> blocks_;  // refcount blocks, ascending
-};
-
-class Refcounts;
 
 class MappingWalk {
  public:
@@ -171,7 +144,7 @@ class MappingWalk {
   std::unordered_map<std::uint64_t, Repeat> repeats_;
   bool repeats_known_ = false;
   std::uint64_t tables_ = 0;  // that a walk reads
-  Slice slice_;  // the one read last; L1 tables that fit into one are read once
+  Slice slice_;               // the one read last; L1 tables that fit into one are read once
 };
 
 }  // namespace cowvet::analyzer

@@ -14,8 +14,8 @@ namespace cowvet::cli {
 namespace {
 
 // Options that say how QEMU accesses or decrypts a file, and nothing of what metadata means.
-constexpr std::array<std::string_view, 6> without_effect{"cache.", "encrypt.", "discard", "detect-zeroes",
-                                                         "lazy-refcounts", "overlap-check"};
+constexpr std::array<std::string_view, 6> without_effect{"cache.",        "encrypt.",       "discard",
+                                                         "detect-zeroes", "lazy-refcounts", "overlap-check"};
 
 std::vector<std::pair<std::string, std::string>> pairs(std::string_view text) {
   std::vector<std::string> parts(1);

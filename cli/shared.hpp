@@ -21,8 +21,8 @@ struct Shared {
   std::string output = "human";
   bool force_share = false;  // -U: somebody else may write to the image, don't warn
   std::string io = "auto";
-  bool image_options = false;         // --image-opts: operands are option lists
-  std::vector<std::string> objects;   // --object: taken for qemu-img's sake, since no key is needed
+  bool image_options = false;        // --image-opts: operands are option lists
+  std::vector<std::string> objects;  // --object: taken for qemu-img's sake, since no key is needed
 
   // Adds -U and --io; `add_to` -f as well. `--output` differs from verb to verb; see add_output().
   void add_io(Arguments& arguments);

@@ -53,8 +53,7 @@ Case case_of(std::string_view area, const std::vector<Group>& groups, findings::
 std::string suite(const Report& report, findings::Severity fails) {
   const auto file = markup_safe(report.file);
   if (!report.outcome || judge(report) == Judgement::not_qcow2) {
-    const auto why =
-        report.outcome ? meaning(report) : report.outcome.error().message;
+    const auto why = report.outcome ? meaning(report) : report.outcome.error().message;
     return fmt::format(
         "  <testsuite name=\"{0}\" tests=\"1\" failures=\"0\" errors=\"1\">\n"
         "    <testcase name=\"examined\" classname=\"{0}\"><error message=\"{1}\"/></testcase>\n  "

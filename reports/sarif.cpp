@@ -88,8 +88,7 @@ std::string sarif(std::span<const Report> reports) {
     artifacts.push_back({{"location", {{"uri", uri(report.file)}}}, {"length", report.file_size}});
     const auto judgement = judge(report);
     if (!report.outcome || judgement == Judgement::not_qcow2) {
-      const auto why =
-          report.outcome ? meaning(report) : base::escape(report.outcome.error().message);
+      const auto why = report.outcome ? meaning(report) : base::escape(report.outcome.error().message);
       notices.push_back({{"level", "error"}, {"message", text(base::escape(report.file) + ": " + why)}});
       continue;
     }

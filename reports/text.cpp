@@ -139,8 +139,7 @@ std::string text(const Report& report, const TextOptions& options) {
   const auto judgement = judge(report);
   std::string out =
       fmt::format("{}: {}: {}", base::escape(report.file), paint(color_of(judgement), to_string(judgement)),
-                  judgement == Judgement::not_examined ? report.outcome.error().message
-                                                       : meaning(report));
+                  judgement == Judgement::not_examined ? report.outcome.error().message : meaning(report));
   out += '\n';
   if (!report.outcome || judgement == Judgement::not_qcow2) return out;
 

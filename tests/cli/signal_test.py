@@ -18,7 +18,8 @@ def started(folder, trace, *words):
     """A slowed check that has begun to read: (strace, the pid of cowvet)."""
     tracer = subprocess.Popen(["strace", "-f", "-o", trace, "-e", "trace=pread64,preadv,preadv2", "-e",
                                f"inject=pread64,preadv,preadv2:delay_enter={DELAY}", COWVET, "check", "--io", "posix", "--jobs", "1",
-                               *words, "big.qcow2"], cwd=folder, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               *words, "big.qcow2"], cwd=folder, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         time.sleep(0.02)
         children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()

@@ -115,7 +115,8 @@ TEST(Collector, counts_findings_and_clusters_by_severity_and_rule) {
   EXPECT_EQ(summary.of(Severity::warning), (Count{1, 1}));
   EXPECT_EQ(summary.of(Severity::fatal), (Count{}));
   EXPECT_EQ(summary.worst(), Severity::error);
-  EXPECT_EQ(summary.gravest["compressed/range-past-eof"_rule.index()], Severity::error);  // though the kept one may be milder
+  EXPECT_EQ(summary.gravest["compressed/range-past-eof"_rule.index()],
+            Severity::error);  // though the kept one may be milder
   EXPECT_EQ(collector.take_sorted().size(), 2U);
 }
 
