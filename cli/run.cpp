@@ -15,8 +15,8 @@ namespace {
 
 std::string help() {
   std::string text =
-      "cowvet: the vet for copy-on-write disk images (qcow2). It reads and explains; it never changes an "
-      "image.\n\n"
+      "cowvet: the vet for copy-on-write disk images (qcow2). No verb changes an image that exists, but "
+      "'create' where it is asked to.\n\n"
       "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n";
   for (const auto& verb : verbs) text += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
   text +=
