@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -41,7 +42,9 @@ struct RefcountGuess {
   std::uint64_t table = 0;    // 0: none was found
   std::uint64_t counted = 0;  // clusters of the file with a refcount, in the first block
   unsigned once = 0;          // of header, table and block: how many are counted exactly once
-  [[nodiscard]] auto rank() const { return std::pair(once, counted << cluster_bits); }
+  [[nodiscard]] auto rank() const {
+    return std::tuple(once, counted << cluster_bits, cluster_bits, order, ~table);
+  }
 };
 
 struct SnapshotGuess {
@@ -127,7 +130,7 @@ class Inference {
       consider(bits, stored_.v2.refcount_table_offset.raw());
       each_cluster(bits, [&](std::uint64_t at) { consider(bits, at); });
     }
-    std::ranges::stable_sort(found, std::greater{}, &RefcountGuess::rank);
+    std::ranges::sort(found, std::greater{}, &RefcountGuess::rank);
     found.resize(std::min(found.size(), most_tables_tried));
     return found;
   }
