@@ -1,5 +1,5 @@
 """Each fuzz target replays its seeds and every input that once hurt, then searches on: COWVET_FUZZ_SECONDS long (60; an hour
-under --long), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes more than 10 s, or a
+under --long), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes more than 30 s, or a
 process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named in the output."""
 import concurrent.futures
 import os
@@ -31,7 +31,7 @@ def fuzz(target, folder, hurt):
     committed = SOURCE / "fuzz" / "corpus" / name
     # The search keeps what it gains in the first folder.
     places = [folder / name] + ([committed] if committed.is_dir() else [])
-    words = [FUZZERS / target, "-rss_limit_mb=512", "-timeout=10", "-max_len=65536", "-print_final_stats=1",
+    words = [FUZZERS / target, "-rss_limit_mb=512", "-timeout=30", "-max_len=65536", "-print_final_stats=1",
              f"-artifact_prefix={hurt}/{name}-", "-verbosity=1"]
     dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in ("check", "records", "l2") else []
 
