@@ -190,7 +190,8 @@ base::Result<void> MappingWalk::visit_l1(const L1Visit& visit) {
 
 // Tables that more than one index names. In rounds when there are very many tables, so that memory stays bounded.
 base::Result<void> MappingWalk::find_repeats() {
-  constexpr std::size_t most_at_once = 1U << 18;
+  // More than the L1 entries that a hostile image of a few MiB can aim at one table, which no round would tell apart.
+  constexpr std::size_t most_at_once = 1U << 20;
   struct Seen {
     std::uint64_t table, index;
     std::uint32_t refs, tree;
