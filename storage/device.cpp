@@ -31,6 +31,7 @@ base::Result<void> Device::discard(std::uint64_t offset, std::uint64_t length) {
 
 // Holes stay holes: zeros are written only where there is data.
 base::Result<void> Device::zero(std::uint64_t offset, std::uint64_t length) {
+  if (length == 0) return {};
   const auto end = base::checked_add(offset, length);
   if (!end) return base::fail(base::ErrorKind::limit, "the image would become too large for any file");
   const std::uint64_t written_end = std::min(*end, size());
