@@ -1,12 +1,15 @@
-// Deflate goes to libdeflate first; what it declines (streams longer than a cluster, damage) is decoded again by zlib,
-// which can tell the cases apart. zstd is streamed, since several frames may make up a cluster.
+// Each codec has a fast way, straight into the cluster; what that declines (streams longer than a cluster, damage) is
+// decoded again as a stream, which can tell the cases apart: deflate by zlib, zstd by a context of its own, since how
+// much a used one accepts depends on the buffer that it kept from earlier payloads.
 #include "format/compression.hpp"
 
 #define ZLIB_CONST  // next_in takes const bytes
+#include <memory>
 #include <utility>
 
 #include <libdeflate.h>
 #include <zlib.h>
+#define ZSTD_STATIC_LINKING_ONLY  // ZSTD_d_stableOutBuffer
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -19,7 +22,9 @@ struct Decoder::Codecs {
   ZSTD_DCtx* zstd = ZSTD_createDCtx();
 
   Codecs() {
-    if (zstd != nullptr) ZSTD_DCtx_setParameter(zstd, ZSTD_d_windowLogMax, zstd_window_log);
+    if (zstd == nullptr) return;
+    ZSTD_DCtx_setParameter(zstd, ZSTD_d_windowLogMax, zstd_window_log);
+    ZSTD_DCtx_setParameter(zstd, ZSTD_d_stableOutBuffer, 1);
   }
   Codecs(const Codecs&) = delete;
   Codecs& operator=(const Codecs&) = delete;
@@ -73,10 +78,11 @@ Decoded Decoder::Codecs::deflate(base::ConstBytes payload, base::MutableBytes ou
   return d;
 }
 
-Decoded Decoder::Codecs::zstandard(base::ConstBytes payload, base::MutableBytes out) {
+namespace {
+
+// Several frames may make up a cluster.
+Decoded decode_frames(ZSTD_DCtx* zstd, base::ConstBytes payload, base::MutableBytes out) {
   using Status = Decoded::Status;
-  if (zstd == nullptr) return {};
-  ZSTD_DCtx_reset(zstd, ZSTD_reset_session_only);
   ZSTD_inBuffer in{payload.data(), payload.size(), 0};
   ZSTD_outBuffer dst{out.data(), out.size(), 0};
   bool between_frames = false;
@@ -94,6 +100,20 @@ Decoded Decoder::Codecs::zstandard(base::ConstBytes payload, base::MutableBytes 
     if (dst.pos == dst.size) return {result == 0 ? Status::ok : Status::overlong, dst.pos, in.pos};
     if (in.pos == in.size) return {result == 0 ? Status::short_output : Status::truncated, dst.pos, in.pos};
   }
+}
+
+}  // namespace
+
+Decoded Decoder::Codecs::zstandard(base::ConstBytes payload, base::MutableBytes out) {
+  if (zstd != nullptr) {
+    ZSTD_DCtx_reset(zstd, ZSTD_reset_session_only);
+    if (const auto decoded = decode_frames(zstd, payload, out); decoded.status == Decoded::Status::ok)
+      return decoded;
+  }
+  const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> fresh{ZSTD_createDCtx(), &ZSTD_freeDCtx};
+  if (fresh == nullptr) return {};
+  ZSTD_DCtx_setParameter(fresh.get(), ZSTD_d_windowLogMax, zstd_window_log);
+  return decode_frames(fresh.get(), payload, out);
 }
 
 bool looks_like_zstd(base::ConstBytes payload) {

@@ -55,6 +55,26 @@ TEST(Compress, claims_a_window_of_any_size) {
   EXPECT_EQ(decoded(Compression::zstd, stream, out).status, Decoded::Status::window_too_big);
 }
 
+// What zstd accepts of a damaged stream depends on the buffer it kept; a decoder must not show it.
+TEST(Decoder, judges_a_damaged_stream_alike_whatever_it_read_before) {
+  // A frame of 0x5555 bytes by its header, with blocks of more: 19 raw bytes, then runs of 16448.
+  std::vector<std::byte> damaged;
+  for (const int b : {0x28, 0xb5, 0x2f, 0xfd, 0x60, 0x55, 0x54, 0x98, 0x00, 0x00})
+    damaged.push_back(std::byte(b));
+  damaged.resize(damaged.size() + 64, std::byte{2});
+  const auto wide = zstd_cluster(cluster(), {.content_size = false, .window_log = 20});
+  std::vector<std::byte> out(65536);
+
+  const auto alone = Decoder().decode(Compression::zstd, damaged, out);
+  Decoder used;
+  (void)used.decode(Compression::zstd, wide, out);
+  for (int i = 0; i < 300; ++i) {
+    const auto again = used.decode(Compression::zstd, damaged, out);
+    ASSERT_EQ(again.status, alone.status) << i;
+    ASSERT_EQ(again.produced, alone.produced) << i;
+  }
+}
+
 TEST(Compress, guards_the_content_with_a_checksum) {
   std::vector<std::byte> out;
   auto stream = zstd_cluster(cluster(), {.checksum = true});
