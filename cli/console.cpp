@@ -41,7 +41,7 @@ void Console::settle() {
 
 void Console::complain(std::string_view message) {
   (void)flush();
-  write_stderr(fmt::format("cowvet: {}\n", message));
+  write_stderr(fmt::format("{}: {}\n", program_, message));
 }
 
 bool Console::flush() {
@@ -51,7 +51,7 @@ bool Console::flush() {
       // A reader that has seen enough (`| head`) is no news.
       if (error != EPIPE) {
         const auto why = std::generic_category().message(error);
-        write_stderr(fmt::format("cowvet: the output can't be written: {}\n", why));
+        write_stderr(fmt::format("{}: the output can't be written: {}\n", program_, why));
       }
     }
   }

@@ -12,7 +12,8 @@ enum class Color { automatic, always, never };
 
 class Console {
  public:
-  Console() = default;
+  // `program`: the name that messages begin with; another one than cowvet's own when a link calls it so.
+  explicit Console(std::string_view program = "cowvet") : program_(program) {}
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
   ~Console() { (void)flush(); }
@@ -21,6 +22,7 @@ class Console {
   // The text that the next print would go behind; a caller may append to it and then call settle().
   [[nodiscard]] std::string& pending() { return pending_; }
   void settle();
+  [[nodiscard]] const std::string& program() const { return program_; }
   // "cowvet: MESSAGE" on stderr, after everything printed so far.
   void complain(std::string_view message);
   // False when stdout could not be written; that was told on stderr.
@@ -33,6 +35,7 @@ class Console {
   static void write_stderr(std::string_view text);
 
  private:
+  std::string program_;
   std::string pending_;
   bool broken_ = false;
 };

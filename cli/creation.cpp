@@ -167,6 +167,10 @@ base::Result<std::string> Secrets::find(const std::string& id) const {
                                 base::escape(id)));
 }
 
+std::optional<std::string> Secrets::only() const {
+  return by_id_.size() == 1 ? std::optional(by_id_.begin()->second) : std::nullopt;
+}
+
 base::Result<void> CreationWords::add(std::string_view list) {
   const auto known = words_of(qcow2_);
   for (auto& [name, value] : split_options(list)) {

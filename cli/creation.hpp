@@ -19,6 +19,8 @@ class Secrets {
  public:
   [[nodiscard]] base::Result<void> add(std::string_view object);
   [[nodiscard]] base::Result<std::string> find(const std::string& id) const;
+  // The password when exactly one was given.
+  [[nodiscard]] std::optional<std::string> only() const;
 
  private:
   std::map<std::string, std::string> by_id_;

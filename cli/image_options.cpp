@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "cli/creation.hpp"
 
 namespace cowvet::cli {
 
@@ -17,29 +16,11 @@ namespace {
 constexpr std::array<std::string_view, 6> without_effect{"cache.",        "encrypt.",       "discard",
                                                          "detect-zeroes", "lazy-refcounts", "overlap-check"};
 
-std::vector<std::pair<std::string, std::string>> pairs(std::string_view text) {
-  std::vector<std::string> parts(1);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool doubled = text[i] == ',' && i + 1 < text.size() && text[i + 1] == ',';
-    if (text[i] == ',' && !doubled)
-      parts.emplace_back();
-    else
-      parts.back() += text[i];
-    if (doubled) ++i;
-  }
-  std::vector<std::pair<std::string, std::string>> all;
-  for (const auto& part : parts) {
-    const auto equals = std::min(part.find('='), part.size());
-    all.emplace_back(part.substr(0, equals), equals < part.size() ? part.substr(equals + 1) : std::string());
-  }
-  return all;
-}
-
 }  // namespace
 
 base::Result<ImageOptions> parse_image_options(std::string_view text) {
   ImageOptions options;
-  for (const auto& [key, value] : pairs(text)) {
+  for (const auto& [key, value] : split_options(text)) {
     const bool protocol = key == "file.driver" || key == "file.locking" || key == "read-only" ||
                           key == "file.read-only" || key == "force-share" || key == "file.force-share";
     if (key == "file.filename" || (key == "filename" && options.file.empty())) {
@@ -48,6 +29,8 @@ base::Result<ImageOptions> parse_image_options(std::string_view text) {
       options.format = value;
     } else if (key == "driver" && value == "file") {
       options.format.clear();
+    } else if (key == "encrypt.key-secret") {
+      options.secret = value;
     } else if (!(protocol && (key != "file.driver" || value == "file")) &&
                std::ranges::none_of(without_effect, [&](auto prefix) { return key.starts_with(prefix); })) {
       return base::fail(base::ErrorKind::usage,

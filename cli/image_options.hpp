@@ -11,6 +11,7 @@ namespace cowvet::cli {
 struct ImageOptions {
   std::string file;
   std::string format;  // "qcow2", "raw", or empty: to be found out
+  std::string secret;  // the id of the password, as encrypt.key-secret gives it
 };
 
 // A doubled comma stands for a comma. Error usage: no file, an option that is not known, a driver that isn't there.

@@ -1,0 +1,82 @@
+#include "cli/disks.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "cli/image_options.hpp"
+#include "storage/file.hpp"
+#include "storage/locks.hpp"
+
+namespace cowvet::cli {
+
+void DiskWords::add_to(Arguments& arguments) {
+  arguments.texts("--object", objects, "SECRET", "A password: secret,id=ID,file=FILE");
+  arguments.flag("--image-opts", image_options,
+                 "Images are lists of options: driver=qcow2,file.filename=disk.qcow2");
+  arguments.word("--io", io, {"auto", "posix", "uring"},
+                 "How files are read; posix: plain system calls only");
+}
+
+void DiskWords::add_force_share(Arguments& arguments) {
+  arguments.flag("-U,--force-share", force_share,
+                 "Read the image even while another program may write to it");
+}
+
+void DiskWords::add_cache(Arguments& arguments) {
+  arguments.text("-t", cache, "MODE", "Cache mode, taken as qemu-img takes it; data is flushed at the end");
+}
+
+void DiskWords::add_source_cache(Arguments& arguments) {
+  arguments.text("-T", source_cache, "MODE", "Cache mode of what is read, taken as qemu-img takes it");
+}
+
+base::Result<Secrets> DiskWords::secrets() const {
+  Secrets secrets;
+  for (const auto& object : objects)
+    if (auto added = secrets.add(object); !added) return std::unexpected(std::move(added.error()));
+  return secrets;
+}
+
+engine::ImageFormat image_format(const std::string& name) {
+  using engine::ImageFormat;
+  return name == "qcow2" ? ImageFormat::qcow2 : name == "raw" ? ImageFormat::raw : ImageFormat::probe;
+}
+
+base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, const DiskWords& words,
+                                                           engine::ChainOptions options) {
+  const auto secrets = words.secrets();
+  if (!secrets) return std::unexpected(secrets.error());
+  std::string secret;
+  if (words.image_options) {
+    auto list = parse_image_options(image);
+    if (!list) return std::unexpected(std::move(list.error()));
+    image = std::move(list->file);
+    secret = std::move(list->secret);
+    if (!list->format.empty()) options.format = image_format(list->format);
+  }
+  if (!secret.empty()) {
+    auto password = secrets->find(secret);
+    if (!password) return std::unexpected(std::move(password.error()));
+    options.secret = std::move(*password);
+  } else if (!options.secret) {
+    options.secret = secrets->only();
+  }
+  const auto io = words.io == "posix"   ? storage::Io::posix
+                  : words.io == "uring" ? storage::Io::uring
+                                        : storage::Io::automatic;
+  return engine::open_image(
+      image, options,
+      [&](const std::string& file, bool writable) -> base::Result<std::unique_ptr<storage::Device>> {
+        if (!writable && !words.force_share) {
+          const auto locks = storage::image_in_use(file);
+          if (locks && locks->in_use_for_writing())
+            return base::fail(base::ErrorKind::in_use,
+                              "another program may write to it: end that first (-U reads it all the same)");
+        }
+        return storage::open_file(file, {.writable = writable, .io = io, .lock = !words.force_share});
+      });
+}
+
+}  // namespace cowvet::cli
