@@ -117,6 +117,18 @@ void Arguments::size(std::string names, std::optional<std::uint64_t>& value, std
   parser_->remember(parser_->one(option, "SIZE"));
 }
 
+void Arguments::step(std::string names, std::function<void()> seen, std::string help) {
+  parser_->remember(
+      parser_->app.add_flag_callback(std::move(names), std::move(seen), std::move(help))->trigger_on_parse());
+}
+
+void Arguments::step(std::string names, std::string what, std::function<void(const std::string&)> seen,
+                     std::string help) {
+  auto* option =
+      parser_->app.add_option_function<std::string>(std::move(names), std::move(seen), std::move(help));
+  parser_->remember(parser_->one(option, what)->trigger_on_parse());
+}
+
 void Arguments::operand(std::string& value, std::string what, std::string help, bool required) {
   const auto* option = parser_->app.add_option(what, value, std::move(help))->type_name("");
   if (required) parser_->required.emplace_back(std::move(what), option);

@@ -2,6 +2,7 @@
 // for all verbs; what was not given keeps the value it had.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -32,6 +33,10 @@ class Arguments {
   void number(std::string names, std::uint64_t& value, std::string help);
   // A number of bytes with qemu-img's suffixes: 512, 64k, 1.5G.
   void size(std::string names, std::optional<std::uint64_t>& value, std::string help);
+  // Options whose order counts: `seen` is called for each one when it is met.
+  void step(std::string names, std::function<void()> seen, std::string help);
+  void step(std::string names, std::string what, std::function<void(const std::string&)> seen,
+            std::string help);
   // What stands without an option; unless not required, there must be one.
   void operand(std::string& value, std::string what, std::string help, bool required = true);
   void operands(std::vector<std::string>& several, std::string what, std::string help, bool required = true);

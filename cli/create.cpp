@@ -14,6 +14,7 @@
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "engine/chain.hpp"
+#include "engine/raw_disk.hpp"
 #include "storage/naming.hpp"
 #include "storage/path_state.hpp"
 
@@ -65,25 +66,7 @@ base::Result<void> create_raw(storage::Device& device, const engine::CreateOptio
     return device.size() >= *size
                ? base::Result<void>{}
                : base::fail(ErrorKind::limit, "the block device is too small for such a disk");
-  if (options.preallocation == engine::Preallocation::metadata)
-    return base::fail(ErrorKind::usage,
-                      "a raw image has no metadata to preallocate: use off, falloc or full");
-  if (options.preallocation != engine::Preallocation::off)
-    if (auto taken = device.preallocate(0, *size); !taken) return taken;
-  if (options.preallocation == engine::Preallocation::full) {
-    const std::vector<std::byte> zeros(1 << 20);
-    progress.expect(*size);
-    for (std::uint64_t at = 0; at < *size && !progress.stop_requested();) {
-      const auto part = base::ConstBytes(zeros).first(
-          static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), *size - at)));
-      if (auto put = device.write(at, part); !put) return put;
-      at += part.size();
-      progress.advance(part.size());
-    }
-    if (progress.stop_requested()) return base::fail(ErrorKind::cancelled, "stopped");
-  }
-  if (auto grown = device.resize(*size); !grown) return grown;
-  return device.flush();
+  return engine::resize_raw(device, *size, options.preallocation, progress);
 }
 
 // Removes the files that were made, unless all went well.

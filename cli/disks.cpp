@@ -1,5 +1,7 @@
 #include "cli/disks.hpp"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -37,6 +39,17 @@ base::Result<Secrets> DiskWords::secrets() const {
   for (const auto& object : objects)
     if (auto added = secrets.add(object); !added) return std::unexpected(std::move(added.error()));
   return secrets;
+}
+
+base::Result<void> check_cache_mode(const std::string& word) {
+  constexpr std::array<std::string_view, 6> known{"",           "none",  "writeback", "writethrough",
+                                                  "directsync", "unsafe"};
+  if (std::ranges::find(known, word) != known.end()) return {};
+  return base::fail(
+      base::ErrorKind::usage,
+      fmt::format("'{}' is no cache mode: there are none, writeback, writethrough, directsync and "
+                  "unsafe",
+                  base::escape(word)));
 }
 
 engine::ImageFormat image_format(const std::string& name) {

@@ -38,6 +38,9 @@ struct DiskWords {
                                                                          const DiskWords& words,
                                                                          engine::ChainOptions options);
 
+// Error usage: none of QEMU's words for cache modes; empty is fine.
+[[nodiscard]] base::Result<void> check_cache_mode(const std::string& word);
+
 // "qcow2", "raw" or empty for probing.
 [[nodiscard]] engine::ImageFormat image_format(const std::string& name);
 

@@ -9,6 +9,12 @@ enum class Exit : int {
   corrupt = 2,       // check: damaged
   leaks = 3,         // check: leaks only (or what else --fail-on counts below an error)
   unsupported = 63,  // check: not a format that can be checked
+
+  // compare, which has codes of its own
+  different = 1,      // the content differs; with -s also what is allocated, or the sizes
+  not_opened = 2,     // an image can't be opened
+  unknown_state = 3,  // what is allocated can't be told
+  unreadable = 4,     // the content can't be read
 };
 
 // How bad an outcome is when several images were looked at: the worst one's code counts.
@@ -17,7 +23,8 @@ enum class Exit : int {
     case Exit::success: return 0;
     case Exit::leaks: return 1;
     case Exit::unsupported: return 2;
-    case Exit::failed: return 3;
+    case Exit::failed:
+    case Exit::unreadable: return 3;
     case Exit::corrupt: return 4;
   }
   __builtin_unreachable();

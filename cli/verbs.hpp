@@ -18,6 +18,10 @@ Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
+Exit snapshot(std::span<char* const> arguments, Console& console);
+Exit resize(std::span<char* const> arguments, Console& console);
+Exit bitmap(std::span<char* const> arguments, Console& console);
+Exit compare(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
 Exit rules(std::span<char* const> arguments, Console& console);
@@ -30,6 +34,10 @@ inline constexpr Verb verbs[] = {
     {"map", "Print where the bytes of a disk lie", map},
     {"create", "Make a new image", create},
     {"measure", "Tell how much space a new image would take", measure},
+    {"snapshot", "List, take, apply and remove the snapshots inside an image", snapshot},
+    {"resize", "Make a disk larger or smaller", resize},
+    {"bitmap", "Add, remove and change dirty bitmaps", bitmap},
+    {"compare", "Say whether two images show the same disk", compare},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},
     {"rules", "List everything that is checked, or explain one rule", rules},

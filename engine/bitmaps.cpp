@@ -199,6 +199,11 @@ base::Result<void> Bitmaps::merge(std::string_view name, Bitmaps& source, std::s
   if (!found) return std::unexpected(found.error());
   const auto other = source.find(from, true);
   if (!other) return std::unexpected(other.error());
+  if ((*found)->covers != (*other)->covers)
+    return base::fail(
+        ErrorKind::usage,
+        fmt::format("bitmaps '{}' and '{}' speak of disks of different sizes ({} and {} bytes)",
+                    base::escape(name), base::escape(from), (*found)->covers, (*other)->covers));
   if (auto claimed = claim({*found}); !claimed) return claimed;
   const auto& theirs = **other;
   const auto shift = theirs.record.entry.granularity_bits;

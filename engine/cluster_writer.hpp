@@ -31,8 +31,10 @@ class ClusterWriter {
   [[nodiscard]] base::Result<void> give_up(std::uint64_t from, std::uint64_t end);
   // Stores a stream that decodes to the whole cluster at `at`.
   [[nodiscard]] base::Result<void> write_stream(std::uint64_t at, base::ConstBytes stream);
-  // Maps the unmapped clusters that begin in [from, end) to new ones behind the file's end, which read as zeros.
-  [[nodiscard]] base::Result<void> preallocate(std::uint64_t from, std::uint64_t end, Preallocation mode);
+  // Maps the unmapped clusters that begin in [from, end) to new ones behind the file's end, which read as zeros. Error
+  // cancelled when `progress` asks for it: a part is mapped then.
+  [[nodiscard]] base::Result<void> preallocate(std::uint64_t from, std::uint64_t end, Preallocation mode,
+                                               base::Progress* progress);
 
  private:
   // A guest cluster that a change is about.

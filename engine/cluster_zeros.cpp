@@ -164,10 +164,14 @@ base::Result<void> ClusterWriter::give_up(std::uint64_t from, std::uint64_t end)
   return {};
 }
 
-base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t end, Preallocation mode) {
+base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t end, Preallocation mode,
+                                              base::Progress* progress) {
   const auto& g = rules_.geometry;
   const std::uint64_t cs = g.cluster_size();
   const bool encrypted = image_.reading.crypt != format::CryptMethod::none;
+  base::Progress unseen;
+  base::Progress& seen = progress != nullptr ? *progress : unseen;
+  seen.expect(end - from);
   for (std::uint64_t at = round_up(from, cs); at < end;) {
     if (auto done = changes_.relieve(); !done) return done;
     const auto table = changes_.l2(at / g.span());
@@ -182,6 +186,7 @@ base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t 
       if (!free && !places.empty()) break;
     }
     if (places.empty()) continue;
+    if (seen.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped");
     const std::uint64_t count = places.size();
     const auto run =
         rules_.data_file ? Clusters{places.front().guest / cs, count} : changes_.allocate_all(count, true);
@@ -191,8 +196,12 @@ base::Result<void> ClusterWriter::preallocate(std::uint64_t from, std::uint64_t 
                          rules_.data_file || (encrypted && !rules_.zero_flag);
     const std::vector<std::byte> cluster(written ? static_cast<std::size_t>(cs) : 0);
     base::Result<void> done;
-    for (std::uint64_t i = 0; i < count && written && done; ++i)
-      done = store(places[static_cast<std::size_t>(i)].guest, (run->first + i) * cs, cluster, {end, 0});
+    for (std::uint64_t i = 0; i < count && written && done; ++i) {
+      done = seen.stop_requested()
+                 ? base::fail(base::ErrorKind::cancelled, "stopped")
+                 : store(places[static_cast<std::size_t>(i)].guest, (run->first + i) * cs, cluster, {end, 0});
+      seen.advance(cs);
+    }
     if (done && !written && mode == Preallocation::falloc)
       done = image_.file.preallocate(run->first * cs, count * cs);
     if (done) done = cover(run->end() * cs);

@@ -9,19 +9,23 @@ using base::ErrorKind;
 namespace limits = format::limits;
 }  // namespace
 
-base::Result<void> DiskSize::resize(std::uint64_t size, Preallocation preallocation) {
+base::Result<void> DiskSize::resize(std::uint64_t size, Preallocation preallocation,
+                                    base::Progress* progress) {
   if (size % limits::sector != 0)
     return base::fail(ErrorKind::usage, "the size must be a multiple of 512 bytes");
   if (size > limits::max_virtual_size || image_.geometry().l1_entries(size) > limits::max_l1_entries)
     return base::fail(ErrorKind::limit,
                       "the disk would be larger than its clusters allow: convert it to larger clusters");
-  // A snapshot without a size of its own has the disk's.
+  // A snapshot without a size of its own has the disk's; programs that know version 2 only expect that of all.
+  if (!image_.fields().has_v3() && !image_.snapshots.empty() && size != image_.size())
+    return base::fail(ErrorKind::usage,
+                      "a version 2 image with snapshots can't be resized: amend it to compat=1.1 first");
   for (const auto& s : image_.snapshots)
     if (!s.disk_size_bytes())
       return base::fail(ErrorKind::usage,
                         "the image has snapshots that don't store the disk's size: remove them first");
   if (size == image_.size()) return {};
-  return size > image_.size() ? grow(size, preallocation) : shrink(size);
+  return size > image_.size() ? grow(size, preallocation, progress) : shrink(size);
 }
 
 base::Result<void> DiskSize::store_size(std::uint64_t size) {
@@ -31,7 +35,7 @@ base::Result<void> DiskSize::store_size(std::uint64_t size) {
   return image_.file.flush();
 }
 
-base::Result<void> DiskSize::grow(std::uint64_t size, Preallocation preallocation) {
+base::Result<void> DiskSize::grow(std::uint64_t size, Preallocation preallocation, base::Progress* progress) {
   const auto& g = image_.geometry();
   const std::uint64_t old = image_.size();
   // What is mapped behind the end (VM state, the rest of an interrupted shrinking) would become part of the disk.
@@ -47,8 +51,12 @@ base::Result<void> DiskSize::grow(std::uint64_t size, Preallocation preallocatio
     shown = image_.reading.backing != nullptr ? image_.reading.backing->size() : size;
   if (const std::uint64_t end = std::min(size, std::max(cluster_end, shown)); end > old)
     if (auto done = writer_.zero(old, end - old, Unmap::yes, area); !done) return done;
-  if (preallocation != Preallocation::off)
-    if (auto done = writer_.preallocate(old, size, preallocation); !done) return done;
+  if (preallocation != Preallocation::off) {
+    if (auto done = writer_.preallocate(old, size, preallocation, progress); !done) {
+      (void)writer_.give_up(old, image_.l1.size() * g.span());  // at worst it stays mapped behind the end
+      return done;
+    }
+  }
   if (auto done = changes_.commit(true); !done) return done;
   return store_size(size);
 }

@@ -14,12 +14,14 @@ class DiskSize {
   DiskSize(Image& image, Changes& changes, ClusterWriter& writer)
       : image_(image), changes_(changes), writer_(writer) {}
 
-  [[nodiscard]] base::Result<void> resize(std::uint64_t size, Preallocation preallocation);
+  [[nodiscard]] base::Result<void> resize(std::uint64_t size, Preallocation preallocation,
+                                          base::Progress* progress = nullptr);
   // An L1 table with at least so many entries.
   [[nodiscard]] base::Result<void> grow_l1(std::uint64_t entries);
 
  private:
-  [[nodiscard]] base::Result<void> grow(std::uint64_t size, Preallocation preallocation);
+  [[nodiscard]] base::Result<void> grow(std::uint64_t size, Preallocation preallocation,
+                                        base::Progress* progress);
   [[nodiscard]] base::Result<void> shrink(std::uint64_t size);
   [[nodiscard]] base::Result<void> grow_data_file(std::uint64_t size);
   [[nodiscard]] base::Result<void> store_size(std::uint64_t size);

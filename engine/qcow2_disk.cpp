@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "base/text.hpp"
 #include "engine/bitmaps.hpp"
 #include "engine/changes.hpp"
 #include "engine/cluster_writer.hpp"
@@ -151,12 +154,24 @@ base::Result<void> Qcow2Disk::remove_snapshot(std::string_view name) {
   return impl_->snapshots.remove(*index);
 }
 
-base::Result<void> Qcow2Disk::resize(std::uint64_t size, Preallocation preallocation) {
+base::Result<void> Qcow2Disk::remove_snapshot(const SnapshotInfo& which) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  const auto& list = impl_->image->snapshots;
+  const auto found = std::ranges::find_if(
+      list, [&](const format::Snapshot& s) { return s.id == which.id && s.name == which.name; });
+  if (found == list.end())
+    return base::fail(base::ErrorKind::usage, fmt::format("there is no snapshot '{}' with the id '{}'",
+                                                          base::escape(which.name), base::escape(which.id)));
+  return impl_->snapshots.remove(static_cast<std::size_t>(found - list.begin()));
+}
+
+base::Result<void> Qcow2Disk::resize(std::uint64_t size, Preallocation preallocation,
+                                     base::Progress* progress) {
   if (auto fine = impl_->begin(); !fine) return fine;
   if (size == this->size()) return {};
   if (auto fine = impl_->bitmaps.begin_resize(); !fine) return fine;
   impl_->vm_state = 0;
-  auto resized = impl_->sizes.resize(size, preallocation);
+  auto resized = impl_->sizes.resize(size, preallocation, progress);
   impl_->bitmaps.resize(this->size());
   return resized;
 }

@@ -85,9 +85,11 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> close();
 
   // Growing reads as zeros behind the old end (never the backing file's old tail). Shrinking drops what is behind.
-  // Errors: usage when a snapshot, or a bitmap that can't follow, stands against it.
+  // Errors: usage when a snapshot, or a bitmap that can't follow, stands against it. `progress` counts the bytes that
+  // are preallocated; asked to stop, the disk keeps its size (error cancelled).
   [[nodiscard]] base::Result<void> resize(std::uint64_t size,
-                                          Preallocation preallocation = Preallocation::off);
+                                          Preallocation preallocation = Preallocation::off,
+                                          base::Progress* progress = nullptr);
 
   // Internal snapshots. `name` may be an id or a name for apply and remove (ids first, as in QEMU).
   [[nodiscard]] std::vector<SnapshotInfo> snapshots() const;
@@ -96,6 +98,8 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> apply_snapshot(
       std::string_view name);  // the disk takes the snapshot's size too
   [[nodiscard]] base::Result<void> remove_snapshot(std::string_view name);
+  // The one that has both the id and the name of `which`.
+  [[nodiscard]] base::Result<void> remove_snapshot(const SnapshotInfo& which);
   // A snapshot's content as a read-only disk; lives as long as this disk and sees it as it is.
   [[nodiscard]] base::Result<std::unique_ptr<Disk>> snapshot_disk(std::string_view name) const;
 

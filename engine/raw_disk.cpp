@@ -87,6 +87,41 @@ base::Result<void> RawDisk::flush() {
 
 }  // namespace
 
+base::Result<void> resize_raw(storage::Device& device, std::uint64_t size, Preallocation preallocation,
+                              base::Progress& progress) {
+  using base::ErrorKind;
+  const std::uint64_t old = device.size();
+  if (size > format::limits::max_virtual_size)
+    return base::fail(ErrorKind::usage, "the size is too large for any file");
+  if (preallocation == Preallocation::metadata)
+    return base::fail(ErrorKind::usage,
+                      "a raw image has no metadata to preallocate: use off, falloc or full");
+  if (device.is_block_device())
+    return size == old ? base::Result<void>{}
+                       : base::fail(ErrorKind::usage, "a block device can't be resized: use its own tools");
+  const auto grow = [&]() -> base::Result<void> {
+    if (preallocation != Preallocation::off && size > old)
+      if (auto taken = device.preallocate(old, size - old); !taken) return taken;
+    if (preallocation != Preallocation::full) return device.resize(size);
+    constexpr std::uint64_t most = 1ULL << 20;
+    const std::vector<std::byte> zeros(static_cast<std::size_t>(most));
+    progress.expect(size - old);
+    for (std::uint64_t at = old; at < size;) {
+      if (progress.stop_requested()) return base::fail(ErrorKind::cancelled, "stopped");
+      const auto part = base::ConstBytes(zeros).first(static_cast<std::size_t>(std::min(most, size - at)));
+      if (auto put = device.write(at, part); !put) return put;
+      at += part.size();
+      progress.advance(part.size());
+    }
+    return {};
+  };
+  if (auto done = size > old ? grow() : device.resize(size); !done) {
+    (void)device.resize(old);
+    return done;
+  }
+  return device.flush();
+}
+
 std::unique_ptr<Disk> open_raw(storage::Device& device, bool writable) {
   return std::make_unique<RawDisk>(device, writable);
 }

@@ -138,14 +138,25 @@ std::string local_date(std::uint32_t seconds) {
   return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts)};
 }
 
-std::string snapshot_line(const format::Snapshot& s) {
-  const std::uint64_t ms = s.entry.vm_clock_nsec / 1'000'000;
+std::string line_of(const SnapshotLine& s) {
+  const std::uint64_t ms = s.vm_clock_nsec / 1'000'000;
   const auto clock =
       fmt::format("{:02}:{:02}:{:02}.{:03}", ms / 3'600'000, ms / 60'000 % 60, ms / 1000 % 60, ms % 1000);
-  const auto icount = s.icount();
   return left(base::escape(s.id), 9) + ' ' + left(base::escape(s.name), 16) + ' ' +
-         right(base::human_size(s.vm_state_size()), 8) + right(local_date(s.entry.date_sec), 20) +
-         right(clock, 13) + right(icount ? fmt::format("{}", *icount) : "", 11) + '\n';
+         right(base::human_size(s.vm_state_size), 8) + right(local_date(s.date_sec), 20) + right(clock, 13) +
+         right(s.icount ? fmt::format("{}", *s.icount) : "", 11) + '\n';
+}
+
+std::string snapshot_list(std::span<const format::Snapshot> snapshots) {
+  std::vector<SnapshotLine> lines;
+  for (const auto& s : snapshots)
+    lines.push_back({.id = s.id,
+                     .name = s.name,
+                     .vm_state_size = s.vm_state_size(),
+                     .date_sec = s.entry.date_sec,
+                     .vm_clock_nsec = s.entry.vm_clock_nsec,
+                     .icount = s.icount()});
+  return reports::snapshot_list(lines);
 }
 
 // JSON as indented lines: blanks for the dashes of keys, "[0]:" before the items of a list.
@@ -183,17 +194,21 @@ std::string one_text(const InfoReport& report) {
   }
   if (info.backing_format)
     out += fmt::format("backing file format: {}\n", base::escape(*info.backing_format));
-  if (!info.snapshots.empty()) {
-    out +=
-        "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
-    for (const auto& s : info.snapshots) out += snapshot_line(s);
-  }
+  out += snapshot_list(info.snapshots);
   out += "Format specific information:\n";
   add_lines(out, specific(info), 4);
   return out;
 }
 
 }  // namespace
+
+std::string snapshot_list(std::span<const SnapshotLine> snapshots) {
+  if (snapshots.empty()) return {};
+  std::string out =
+      "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
+  for (const auto& s : snapshots) out += line_of(s);
+  return out;
+}
 
 std::string info_text(std::span<const InfoReport> chain) {
   std::string out;

@@ -1,5 +1,7 @@
 // What an image says of itself, in qemu-img's words: `info`.
 #pragma once
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -11,6 +13,17 @@ struct InfoReport {
   std::string file;  // as it was opened
   const analyzer::Info& info;
 };
+
+// A snapshot as lists show it.
+struct SnapshotLine {
+  std::string id, name;
+  std::uint64_t vm_state_size = 0;  // bytes
+  std::uint32_t date_sec = 0;
+  std::uint64_t vm_clock_nsec = 0;
+  std::optional<std::uint64_t> icount;
+};
+// The list with its headings; nothing for no snapshots.
+[[nodiscard]] std::string snapshot_list(std::span<const SnapshotLine> snapshots);
 
 [[nodiscard]] std::string info_text(std::span<const InfoReport> chain);
 // An object, or with `as_chain` an array, top first. schemas/info.json describes it.

@@ -1,0 +1,120 @@
+// cowvet snapshot: lists, takes, applies and removes the snapshots inside an image, as qemu-img snapshot does. Needs
+// neither the backing file nor a key. Promises: a crash leaves the image as it was or as asked for.
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "cli/disks.hpp"
+#include "cli/shared.hpp"
+#include "cli/verbs.hpp"
+#include "reports/info.hpp"
+
+namespace cowvet::cli {
+
+namespace {
+
+using base::ErrorKind;
+
+struct Request {
+  std::string image;
+  std::vector<std::string> create, apply, remove;
+  bool list = false, quiet = false;
+  DiskWords disk;
+
+  [[nodiscard]] std::size_t actions() const {
+    return create.size() + apply.size() + remove.size() + (list ? 1U : 0U);
+  }
+};
+
+std::string list_of(const engine::Qcow2Disk& disk) {
+  std::vector<reports::SnapshotLine> lines;
+  for (auto& s : disk.snapshots())
+    lines.push_back({.id = std::move(s.id),
+                     .name = std::move(s.name),
+                     .vm_state_size = s.vm_state_size,
+                     .date_sec = s.date_sec,
+                     .vm_clock_nsec = s.vm_clock_nsec,
+                     .icount = s.icount});
+  return reports::snapshot_list(lines);
+}
+
+base::Result<void> create(engine::Qcow2Disk& disk, const std::string& name) {
+  constexpr std::size_t longest = 255;
+  if (name.size() > longest)
+    return base::fail(ErrorKind::usage,
+                      fmt::format("a snapshot's name has at most {} bytes: QEMU would cut it", longest));
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
+  const auto rest = std::chrono::duration_cast<std::chrono::nanoseconds>(now - seconds);
+  const auto made = disk.create_snapshot(name, static_cast<std::uint32_t>(seconds.count()),
+                                         static_cast<std::uint32_t>(rest.count()));
+  return made ? base::Result<void>{} : std::unexpected(made.error());
+}
+
+// By name alone, as qemu-img does it: an id may be another snapshot's name.
+base::Result<void> remove(engine::Qcow2Disk& disk, const std::string& name) {
+  std::string hint = "see cowvet snapshot -l";
+  for (const auto& s : disk.snapshots()) {
+    if (s.name == name) return disk.remove_snapshot(s);
+    if (s.id == name) hint = fmt::format("the one with this ID has the name '{}'", base::escape(s.name));
+  }
+  return base::fail(ErrorKind::usage,
+                    fmt::format("there is no snapshot with the name '{}': {}", base::escape(name), hint));
+}
+
+base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
+  base::Result<void> done;
+  if (!request.create.empty()) done = create(disk, request.create.front());
+  if (!request.apply.empty()) done = disk.apply_snapshot(request.apply.front());
+  if (!request.remove.empty()) done = remove(disk, request.remove.front());
+  return done;
+}
+
+base::Result<void> snapshot_as(const Request& request, Console& console) {
+  if (request.actions() > 1)
+    return base::fail(ErrorKind::usage, "one of -l, -c, -a and -d can be done at a time");
+  const bool changes = request.actions() == 1 && !request.list;
+  if (changes && request.disk.force_share)
+    return base::fail(ErrorKind::usage,
+                      "-U reads an image that another program may write to: it can't be changed meanwhile");
+  const auto image = open_disk(request.image, request.disk, {.writable = changes, .no_backing = true});
+  if (!image) return std::unexpected(image.error());
+  auto* const disk = (*image)->qcow2();
+  if (disk == nullptr)
+    return changes ? base::fail(ErrorKind::usage, "a raw image can't hold snapshots: convert it to qcow2")
+                   : base::Result<void>{};
+  if (!changes) {
+    console.print(list_of(*disk));
+    return {};
+  }
+  if (auto done = change(*disk, request); !done) return done;
+  return (*image)->close();
+}
+
+}  // namespace
+
+Exit snapshot(std::span<char* const> words, Console& console) {
+  Request request;
+  Arguments arguments("snapshot", "Lists, takes, applies and removes the snapshots inside an image.",
+                      "  cowvet snapshot -l disk.qcow2\n"
+                      "  cowvet snapshot -c before-update disk.qcow2\n"
+                      "  cowvet snapshot -a before-update disk.qcow2   # the disk as it was, its size too\n"
+                      "  cowvet snapshot -d before-update disk.qcow2");
+  arguments.flag("-l", request.list, "List the snapshots; what is done when nothing else is asked for");
+  arguments.texts("-c", request.create, "NAME", "Take a snapshot");
+  arguments.texts("-a", request.apply, "NAME", "Go back to this snapshot, given by ID or name");
+  arguments.texts("-d", request.remove, "NAME", "Remove the snapshot with this name");
+  arguments.flag("-q,--quiet", request.quiet, "Print nothing but the list and errors");
+  request.disk.add_force_share(arguments);
+  request.disk.add_to(arguments);
+  arguments.operand(request.image, "IMAGE", "Image that holds the snapshots");
+  if (const auto end = arguments.parse(words, console)) return *end;
+  if (const auto done = snapshot_as(request, console); !done) {
+    console.complain(about(request.image, done.error()));
+    return Exit::failed;
+  }
+  return Exit::success;
+}
+
+}  // namespace cowvet::cli
