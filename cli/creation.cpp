@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -50,84 +49,7 @@ std::span<const Word> words_of(bool qcow2) {
   return qcow2 ? std::span<const Word>(qcow2_words) : std::span<const Word>(raw_words);
 }
 
-// Reads words one by one; the first that makes no sense is kept as the error.
-class Reader {
- public:
-  explicit Reader(const CreationWords& words) : words_(words) {}
-
-  void text(const char* name, std::string& value) {
-    if (auto word = words_.get(name)) value = std::move(*word);
-  }
-  void text(const char* name, std::optional<std::string>& value) { value = words_.get(name); }
-  void flag(const char* name, bool& value) {
-    const auto word = words_.get(name);
-    if (!word) return;
-    value = *word == "on" || *word == "yes" || *word == "true" || *word == "y";
-    if (!value && *word != "off" && *word != "no" && *word != "false" && *word != "n")
-      wrong(name, *word, "on or off");
-  }
-  void size(const char* name, std::uint64_t& value) {
-    const auto word = words_.get(name);
-    if (!word) return;
-    const auto bytes = parse_size(*word);
-    if (!bytes) return wrong(name, *word, "a size such as 64k or 10G");
-    value = *bytes;
-  }
-  template <class Number>
-  void number(const char* name, Number& value) {
-    const auto word = words_.get(name);
-    if (!word) return;
-    const char* const end = word->data() + word->size();
-    const auto [stop, error] = std::from_chars(word->data(), end, value);
-    if (error != std::errc{} || stop != end) wrong(name, *word, "a number");
-  }
-  template <class Value>
-  void choice(const char* name, Value& value,
-              std::initializer_list<std::pair<std::string_view, Value>> choices) {
-    const auto word = words_.get(name);
-    if (!word) return;
-    std::string known;
-    for (const auto& [spelled, meaning] : choices) {
-      known += (known.empty() ? "" : ", ") + std::string(spelled);
-      if (spelled != *word) continue;
-      value = meaning;
-      return;
-    }
-    wrong(name, *word, "one of " + known);
-  }
-  [[nodiscard]] const std::optional<base::Error>& error() const { return error_; }
-
- private:
-  void wrong(const char* name, const std::string& word, const std::string& expected) {
-    if (!error_)
-      error_ = base::Error{ErrorKind::usage,
-                           fmt::format("{}={} makes no sense: give {}", name, base::escape(word), expected)};
-  }
-  const CreationWords& words_;
-  std::optional<base::Error> error_;
-};
-
 }  // namespace
-
-std::vector<std::pair<std::string, std::string>> split_options(std::string_view text) {
-  std::vector<std::string> parts(1);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != ',') {
-      parts.back() += text[i];
-    } else if (i + 1 < text.size() && text[i + 1] == ',') {
-      parts.back() += text[i++];
-    } else {
-      parts.emplace_back();
-    }
-  }
-  std::vector<std::pair<std::string, std::string>> pairs;
-  for (const auto& part : parts) {
-    if (part.empty()) continue;
-    const auto mark = part.find('=');
-    pairs.emplace_back(part.substr(0, mark), mark == std::string::npos ? "on" : part.substr(mark + 1));
-  }
-  return pairs;
-}
 
 base::Result<void> Secrets::add(std::string_view object) {
   const auto pairs = split_options(object);
@@ -201,7 +123,7 @@ base::Result<engine::CreateOptions> CreationWords::options(const Secrets& secret
   engine::EncryptOptions encrypt;
   bool old_encryption = false;
   std::optional<std::string> secret;
-  Reader reader(*this);
+  OptionReader reader(given_);
   reader.size("size", o.size);
   reader.size("cluster_size", o.cluster_size);
   reader.number("refcount_bits", o.refcount_bits);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "cli/option_reader.hpp"
 #include "engine/create.hpp"
 
 namespace cowvet::cli {
@@ -26,9 +27,6 @@ class Secrets {
   std::map<std::string, std::string> by_id_;
 };
 
-// "a=1,b=x,,y" as pairs; a doubled comma stands for a comma, a word without '=' for "on".
-[[nodiscard]] std::vector<std::pair<std::string, std::string>> split_options(std::string_view text);
-
 class CreationWords {
  public:
   // Those of qcow2, or of raw: size and preallocation.
@@ -42,7 +40,7 @@ class CreationWords {
 
  private:
   bool qcow2_;
-  std::map<std::string, std::string> given_;
+  OptionWords given_;
 };
 
 }  // namespace cowvet::cli

@@ -57,24 +57,28 @@ engine::ImageFormat image_format(const std::string& name) {
   return name == "qcow2" ? ImageFormat::qcow2 : name == "raw" ? ImageFormat::raw : ImageFormat::probe;
 }
 
-base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, const DiskWords& words,
-                                                           engine::ChainOptions options) {
+base::Result<std::optional<std::string>> password_of(const std::string& image, const DiskWords& words) {
   const auto secrets = words.secrets();
   if (!secrets) return std::unexpected(secrets.error());
-  std::string secret;
+  if (!words.image_options) return secrets->only();
+  const auto list = parse_image_options(image);
+  if (!list) return std::unexpected(list.error());
+  if (list->secret.empty()) return secrets->only();
+  auto password = secrets->find(list->secret);
+  if (!password) return std::unexpected(std::move(password.error()));
+  return std::optional(std::move(*password));
+}
+
+base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, const DiskWords& words,
+                                                           engine::ChainOptions options) {
+  auto password = password_of(image, words);
+  if (!password) return std::unexpected(std::move(password.error()));
+  const bool named = words.image_options && !parse_image_options(image)->secret.empty();
+  if (named || !options.secret) options.secret = std::move(*password);
   if (words.image_options) {
     auto list = parse_image_options(image);
-    if (!list) return std::unexpected(std::move(list.error()));
     image = std::move(list->file);
-    secret = std::move(list->secret);
     if (!list->format.empty()) options.format = image_format(list->format);
-  }
-  if (!secret.empty()) {
-    auto password = secrets->find(secret);
-    if (!password) return std::unexpected(std::move(password.error()));
-    options.secret = std::move(*password);
-  } else if (!options.secret) {
-    options.secret = secrets->only();
   }
   const auto io = words.io == "posix"   ? storage::Io::posix
                   : words.io == "uring" ? storage::Io::uring

@@ -31,6 +31,11 @@ struct DiskWords {
   [[nodiscard]] base::Result<Secrets> secrets() const;
 };
 
+// The password that opens `image`: the secret that its option list names, or else the only one given. Nothing when
+// neither is there. Error usage: an option list that makes no sense, or names a secret that was not given.
+[[nodiscard]] base::Result<std::optional<std::string>> password_of(const std::string& image,
+                                                                   const DiskWords& words);
+
 // Opens `image`, a name or an option list as `words` say, with its chain. `options.format` counts unless the
 // option list says another; so does its password: without one, the only secret given opens every layer.
 // Errors: in_use when another program may write to it; as engine::open_image() otherwise.

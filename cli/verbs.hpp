@@ -20,6 +20,7 @@ Exit create(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
 Exit snapshot(std::span<char* const> arguments, Console& console);
 Exit resize(std::span<char* const> arguments, Console& console);
+Exit amend(std::span<char* const> arguments, Console& console);
 Exit bitmap(std::span<char* const> arguments, Console& console);
 Exit compare(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
@@ -36,6 +37,7 @@ inline constexpr Verb verbs[] = {
     {"measure", "Tell how much space a new image would take", measure},
     {"snapshot", "List, take, apply and remove the snapshots inside an image", snapshot},
     {"resize", "Make a disk larger or smaller", resize},
+    {"amend", "Change the options of an image", amend},
     {"bitmap", "Add, remove and change dirty bitmaps", bitmap},
     {"compare", "Say whether two images show the same disk", compare},
     {"dump", "Show any structure of an image, field by field", dump},

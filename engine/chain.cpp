@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "engine/cipher.hpp"
 #include "engine/header_area.hpp"
+#include "engine/key_slots.hpp"
 #include "engine/raw_disk.hpp"
 #include "storage/naming.hpp"
 
@@ -16,9 +17,6 @@ namespace cowvet::engine {
 namespace {
 
 using base::ErrorKind;
-
-// More than any LUKS1 header takes: eight slots of 4000 stripes of the longest key are 2 MiB.
-constexpr std::uint64_t longest_luks_header = 16 << 20;
 
 class Layer final : public OpenImage {
  public:
@@ -207,15 +205,9 @@ base::Result<std::shared_ptr<const Cipher>> Opener::cipher(const storage::Device
   const auto method = static_cast<format::CryptMethod>(header.header().v2.crypt_method);
   if (method == format::CryptMethod::none || !options_.secret) return nullptr;
   if (method == format::CryptMethod::aes) return open_aes(*options_.secret);
-  const auto* data = header.extension(format::ExtensionType::encryption);
-  const auto place = data == nullptr ? std::nullopt : format::exact<format::EncryptionExtension>(*data);
-  if (!place || place->length > longest_luks_header)
-    return base::fail(ErrorKind::usage,
-                      "the header does not say where the LUKS header lies: see cowvet check");
-  std::vector<std::byte> luks(static_cast<std::size_t>(place->length));
-  if (auto read = complete(device.read(place->offset.raw(), luks), "LUKS header"); !read)
-    return std::unexpected(read.error());
-  return open_luks(luks, *options_.secret);
+  const auto luks = read_luks(header, device);
+  if (!luks) return std::unexpected(luks.error());
+  return open_luks(*luks, *options_.secret);
 }
 
 // The top of a chain: keeps the layers alive that its disk reads from.

@@ -55,6 +55,19 @@ base::Result<void> HeaderChanges::set_raw_external_data(bool on) {
   return image_.file.flush();
 }
 
+base::Result<void> HeaderChanges::set_data_file(std::string_view name) {
+  if (!image_.rules.data_file) return refuse("only an image with an external data file can name another one");
+  if (name.empty() || name.size() > limits::max_backing_name)
+    return refuse("the data file's name has 1 to 1023 bytes");
+  if (auto done = changes_.commit(); !done) return done;
+  constexpr auto type = static_cast<std::uint32_t>(format::ExtensionType::data_file);
+  auto extensions = image_.header.extensions();
+  std::erase_if(extensions, [](const auto& e) { return e.type == type; });
+  const auto bytes = std::as_bytes(std::span(name));
+  extensions.insert(extensions.begin(), OwnExtension{type, {bytes.begin(), bytes.end()}});
+  return image_.header.store(image_.fields(), std::move(extensions), image_.header.backing_name());
+}
+
 base::Result<void> HeaderChanges::raise_version() {
   if (image_.fields().has_v3()) return {};
   if (auto done = snapshots_.complete_entries(); !done) return done;
@@ -74,9 +87,14 @@ base::Result<void> HeaderChanges::lower_version() {
   if (auto done = changes_.settle(); !done) return done;
   if (h.v3.refcount_order != 4)
     return refuse("version 2 has 16-bit refcounts only: change their width first");
-  if (h.v3.incompatible_features != 0)
+  if (h.external_data_file() || h.extended_l2())
     return refuse(
-        "the image uses what version 2 does not have: an external data file, zstd or extended L2 entries");
+        "the image uses what version 2 does not have: an external data file or extended L2 entries");
+  if (h.compression() != format::Compression::deflate) {
+    const auto streams = has_streams();
+    if (!streams) return std::unexpected(streams.error());
+    if (*streams) return refuse("version 2 does not know zstd, and the image has clusters compressed by it");
+  }
   if (h.bitmaps_consistent()) return refuse("version 2 can't hold bitmaps: remove them first");
   if (auto done = express_zeros(); !done) return done;
   if (auto done = changes_.settle(); !done) return done;
@@ -93,6 +111,7 @@ base::Result<void> HeaderChanges::lower_version() {
   if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored)
     return stored;
   image_.rules.zero_flag = image_.reading.rules.zero_flag = false;
+  image_.reading.codec = format::Compression::deflate;
   return {};
 }
 
@@ -105,7 +124,7 @@ base::Result<void> HeaderChanges::express_zeros() {
       if (auto done = drop_zeros(*l1); !done) return done;
       continue;
     }
-    const auto found = has_zeros(*l1);
+    const auto found = has(*l1, [](format::L2Entry e) { return !e.compressed() && e.zero(); });
     if (!found) return std::unexpected(found.error());
     if (*found)
       return refuse(
@@ -115,15 +134,24 @@ base::Result<void> HeaderChanges::express_zeros() {
   return shows_below ? write_zeros() : drop_zeros(image_.l1);
 }
 
-base::Result<bool> HeaderChanges::has_zeros(const std::vector<std::uint64_t>& l1) const {
+base::Result<bool> HeaderChanges::has_streams() const {
+  const Kind stream = [](format::L2Entry e) { return e.compressed(); };
+  for (const auto& s : image_.snapshots) {
+    const auto l1 = read_snapshot_l1(image_.file, image_.geometry(), s);
+    if (!l1) return std::unexpected(l1.error());
+    if (auto found = has(*l1, stream); !found || *found) return found;
+  }
+  return has(image_.l1, stream);
+}
+
+base::Result<bool> HeaderChanges::has(const std::vector<std::uint64_t>& l1, Kind kind) const {
   for (const auto word : l1) {
     const format::L1Entry entry{word};
     if (entry.offset().raw() == 0) continue;
     const auto table = image_.tables.get(TableKind::l2, entry.offset());
     if (!table) return std::unexpected(table.error());
     for (std::uint64_t i = 0; i < image_.geometry().l2_entries(); ++i)
-      if (const auto slot = image_.rules.load(**table, i); !slot.entry.compressed() && slot.entry.zero())
-        return true;
+      if (kind(image_.rules.load(**table, i).entry)) return true;
   }
   return false;
 }

@@ -19,6 +19,7 @@ class HeaderChanges {
   [[nodiscard]] base::Result<void> set_backing_file(std::string_view name, std::string_view format);
   [[nodiscard]] base::Result<void> set_lazy_refcounts(bool on);
   [[nodiscard]] base::Result<void> set_raw_external_data(bool on);
+  [[nodiscard]] base::Result<void> set_data_file(std::string_view name);
   [[nodiscard]] base::Result<void> raise_version();
   [[nodiscard]] base::Result<void> lower_version();
 
@@ -28,7 +29,11 @@ class HeaderChanges {
   [[nodiscard]] base::Result<void> express_zeros();
   [[nodiscard]] base::Result<void> drop_zeros(const std::vector<std::uint64_t>& l1);
   [[nodiscard]] base::Result<void> write_zeros();
-  [[nodiscard]] base::Result<bool> has_zeros(const std::vector<std::uint64_t>& l1) const;
+  // Whether the disk or a snapshot has a compressed cluster.
+  [[nodiscard]] base::Result<bool> has_streams() const;
+  // Whether a mapping has an entry of some kind.
+  using Kind = bool (*)(format::L2Entry);
+  [[nodiscard]] base::Result<bool> has(const std::vector<std::uint64_t>& l1, Kind kind) const;
 
   Image& image_;
   Changes& changes_;

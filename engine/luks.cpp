@@ -51,30 +51,39 @@ base::Result<ParsedLuks> parse_luks(base::ConstBytes header) {
   return luks;
 }
 
-base::Result<Secret> unlock_luks(const ParsedLuks& luks, base::ConstBytes header, base::ConstBytes password) {
+base::Result<std::optional<Secret>> unlock_slot(const ParsedLuks& luks, base::ConstBytes header,
+                                                std::size_t slot, base::ConstBytes password) {
   const auto& h = luks.records.header;
+  const auto& record = luks.records.slots[slot];
   const std::uint64_t split_size = std::uint64_t{h.key_bytes} * format::luks_stripes;
+  const std::uint64_t offset = record.key_offset * sector;
+  if (record.stripes != format::luks_stripes || offset > header.size() || split_size > header.size() - offset)
+    return unusable("has a key slot that lies outside it");
+  Secret slot_key(h.key_bytes);
+  if (auto made = pbkdf2(luks.hash, password, record.salt, record.iterations, slot_key.bytes()); !made)
+    return std::unexpected(made.error());
+  Secret split{header.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(split_size))};
+  const auto cipher = SectorCipher::make(luks.mode(), slot_key.bytes());
+  if (!cipher) return std::unexpected(cipher.error());
+  if (auto done = cipher->run(SectorCipher::Direction::decrypt, 0, split.bytes()); !done)
+    return std::unexpected(done.error());
+  auto key = merge_key(luks.hash, split.bytes(), h.key_bytes);
+  if (!key) return std::unexpected(key.error());
+  Secret proof(h.digest.size());
+  if (auto made = pbkdf2(luks.hash, key->bytes(), h.salt, h.iterations, proof.bytes()); !made)
+    return std::unexpected(made.error());
+  if (!std::ranges::equal(proof.bytes(), h.digest)) return std::optional<Secret>{};
+  return std::optional<Secret>{std::move(*key)};
+}
+
+base::Result<Secret> unlock_luks(const ParsedLuks& luks, base::ConstBytes header, base::ConstBytes password) {
   bool any = false;
-  for (const auto& slot : luks.records.slots) {
-    if (slot.state != format::luks_slot_active) continue;
+  for (std::size_t i = 0; i < luks.records.slots.size(); ++i) {
+    if (luks.records.slots[i].state != format::luks_slot_active) continue;
     any = true;
-    const std::uint64_t offset = slot.key_offset * sector;
-    if (slot.stripes != format::luks_stripes || offset > header.size() || split_size > header.size() - offset)
-      return unusable("has a key slot that lies outside it");
-    Secret slot_key(h.key_bytes);
-    if (auto made = pbkdf2(luks.hash, password, slot.salt, slot.iterations, slot_key.bytes()); !made)
-      return std::unexpected(made.error());
-    Secret split{header.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(split_size))};
-    const auto cipher = SectorCipher::make(luks.mode(), slot_key.bytes());
-    if (!cipher) return std::unexpected(cipher.error());
-    if (auto done = cipher->run(SectorCipher::Direction::decrypt, 0, split.bytes()); !done)
-      return std::unexpected(done.error());
-    auto key = merge_key(luks.hash, split.bytes(), h.key_bytes);
+    auto key = unlock_slot(luks, header, i, password);
     if (!key) return std::unexpected(key.error());
-    Secret proof(h.digest.size());
-    if (auto made = pbkdf2(luks.hash, key->bytes(), h.salt, h.iterations, proof.bytes()); !made)
-      return std::unexpected(made.error());
-    if (std::ranges::equal(proof.bytes(), h.digest)) return key;
+    if (*key) return std::move(**key);
   }
   return base::fail(base::ErrorKind::usage,
                     any ? "no key slot opens with this password: check it"

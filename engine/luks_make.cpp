@@ -66,19 +66,6 @@ void put(std::array<std::byte, N>& field, std::string_view text) {
   std::ranges::copy(std::as_bytes(std::span(text.substr(0, N - 1))), field.begin());
 }
 
-// Iterations that take a millisecond here. Measured over a tenth of a second.
-base::Result<double> iterations_a_millisecond(const Plan& plan) {
-  using Clock = std::chrono::steady_clock;
-  Secret key(plan.key_bytes);
-  for (std::uint64_t iterations = fewest_iterations;; iterations *= 2) {
-    const auto begin = Clock::now();
-    if (auto made = pbkdf2(plan.text.hash, {}, key.bytes(), iterations, key.bytes()); !made)
-      return std::unexpected(made.error());
-    const std::chrono::duration<double, std::milli> taken = Clock::now() - begin;
-    if (taken.count() >= 100) return static_cast<double>(iterations) / taken.count();
-  }
-}
-
 std::uint32_t bounded(double iterations) {
   constexpr double most = std::numeric_limits<std::int32_t>::max();
   return static_cast<std::uint32_t>(std::clamp(iterations, double{fewest_iterations}, most));
@@ -95,25 +82,37 @@ std::string uuid_text(std::array<std::byte, 16> bytes) {
   return text;
 }
 
-// Locks `key` with the password: fills the slot's record, and the region's bytes that it names.
-base::Result<void> lock(const Plan& plan, base::ConstBytes key, std::string_view password,
-                        format::LuksKeySlot& slot, base::MutableBytes region) {
-  Secret slot_key(plan.key_bytes);
-  if (auto made = pbkdf2(plan.text.hash, std::as_bytes(std::span(password)), slot.salt, slot.iterations,
-                         slot_key.bytes());
-      !made)
-    return made;
-  auto split = split_key(plan.text.hash, key);
-  if (!split) return std::unexpected(split.error());
-  const auto cipher = SectorCipher::make(plan.text.mode(), slot_key.bytes());
-  if (!cipher) return std::unexpected(cipher.error());
-  if (auto done = cipher->run(SectorCipher::Direction::encrypt, 0, split->bytes()); !done) return done;
-  std::ranges::copy(split->bytes(), region.begin() + static_cast<std::ptrdiff_t>(slot.key_offset * sector));
-  slot.state = format::luks_slot_active;
-  return {};
+}  // namespace
+
+// Measured over a tenth of a second.
+base::Result<std::uint32_t> iterations_taking(std::string_view hash, std::size_t key_bytes,
+                                              double milliseconds) {
+  using Clock = std::chrono::steady_clock;
+  Secret key(key_bytes);
+  for (std::uint64_t iterations = fewest_iterations;; iterations *= 2) {
+    const auto begin = Clock::now();
+    if (auto made = pbkdf2(hash, {}, key.bytes(), iterations, key.bytes()); !made)
+      return std::unexpected(made.error());
+    const std::chrono::duration<double, std::milli> taken = Clock::now() - begin;
+    if (taken.count() >= 100) return bounded(static_cast<double>(iterations) / taken.count() * milliseconds);
+  }
 }
 
-}  // namespace
+base::Result<Secret> lock_slot(const LuksText& text, base::ConstBytes key, std::string_view password,
+                               const format::LuksKeySlot& slot) {
+  Secret slot_key(key.size());
+  if (auto made =
+          pbkdf2(text.hash, std::as_bytes(std::span(password)), slot.salt, slot.iterations, slot_key.bytes());
+      !made)
+    return std::unexpected(made.error());
+  auto split = split_key(text.hash, key);
+  if (!split) return split;
+  const auto cipher = SectorCipher::make(text.mode(), slot_key.bytes());
+  if (!cipher) return std::unexpected(cipher.error());
+  if (auto done = cipher->run(SectorCipher::Direction::encrypt, 0, split->bytes()); !done)
+    return std::unexpected(done.error());
+  return split;
+}
 
 base::Result<std::uint64_t> luks_header_size(const EncryptOptions& options) {
   const auto planned = plan(options);
@@ -125,9 +124,9 @@ base::Result<MadeLuks> make_luks_header(const EncryptOptions& options) {
   const auto planned = plan(options);
   if (!planned) return std::unexpected(planned.error());
   const auto& text = planned->text;
-  const auto rate = iterations_a_millisecond(*planned);
-  if (!rate) return std::unexpected(rate.error());
-  const double iterations = *rate * static_cast<double>(options.iter_time_ms);
+  const auto iterations =
+      iterations_taking(text.hash, planned->key_bytes, static_cast<double>(options.iter_time_ms));
+  if (!iterations) return std::unexpected(iterations.error());
 
   format::LuksHeader header{.magic = format::luks_magic};
   put(header.cipher_name, text.cipher);
@@ -136,14 +135,14 @@ base::Result<MadeLuks> make_luks_header(const EncryptOptions& options) {
   put(header.hash, text.hash);
   header.payload_offset = static_cast<std::uint32_t>(planned->payload_sectors());
   header.key_bytes = static_cast<std::uint32_t>(planned->key_bytes);
-  header.iterations = bounded(iterations / 8);
+  header.iterations = bounded(*iterations / 8.0);
 
   std::array<format::LuksKeySlot, format::luks_slots> slots;
   for (std::size_t i = 0; i < slots.size(); ++i)
     slots[i] = {.state = format::luks_slot_free,
                 .key_offset = static_cast<std::uint32_t>(slot_unit + i * planned->slot_sectors),
                 .stripes = format::luks_stripes};
-  slots[0].iterations = bounded(iterations);
+  slots[0].iterations = *iterations;
 
   MadeLuks made{text, std::vector<std::byte>(static_cast<std::size_t>(planned->payload_sectors() * sector)),
                 Secret(planned->key_bytes)};
@@ -154,8 +153,11 @@ base::Result<MadeLuks> make_luks_header(const EncryptOptions& options) {
   put(header.uuid, uuid_text(uuid));
   if (auto proof = pbkdf2(text.hash, made.key.bytes(), header.salt, header.iterations, header.digest); !proof)
     return std::unexpected(proof.error());
-  if (auto locked = lock(*planned, made.key.bytes(), options.secret, slots[0], made.header); !locked)
-    return std::unexpected(locked.error());
+  const auto material = lock_slot(text, made.key.bytes(), options.secret, slots[0]);
+  if (!material) return std::unexpected(material.error());
+  std::ranges::copy(material->bytes(),
+                    made.header.begin() + static_cast<std::ptrdiff_t>(slots[0].key_offset * sector));
+  slots[0].state = format::luks_slot_active;
 
   auto at = std::ranges::copy(format::encode(header), made.header.begin()).out;
   for (const auto& slot : slots) at = std::ranges::copy(format::encode(slot), at).out;

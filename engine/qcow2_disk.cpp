@@ -12,6 +12,7 @@
 #include "engine/disk_size.hpp"
 #include "engine/header_changes.hpp"
 #include "engine/image.hpp"
+#include "engine/key_slots.hpp"
 #include "engine/refcount_rebuild.hpp"
 #include "engine/snapshot_disk.hpp"
 #include "engine/snapshots.hpp"
@@ -228,6 +229,19 @@ base::Result<void> Qcow2Disk::set_refcount_order(std::uint32_t order, base::Prog
 base::Result<void> Qcow2Disk::set_raw_external_data(bool on) {
   if (auto fine = impl_->begin(); !fine) return fine;
   return impl_->amend.set_raw_external_data(on);
+}
+
+base::Result<void> Qcow2Disk::set_data_file(std::string_view name) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return impl_->amend.set_data_file(name);
+}
+base::Result<void> Qcow2Disk::add_key(const NewKey& key) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return KeySlots(*impl_->image).add(key);
+}
+base::Result<void> Qcow2Disk::erase_keys(const OldKeys& keys) {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  return KeySlots(*impl_->image).erase(keys);
 }
 
 base::Result<void> Qcow2Disk::write_vm_state(std::uint64_t at, base::ConstBytes bytes) {

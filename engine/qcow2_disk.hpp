@@ -21,6 +21,8 @@
 namespace cowvet::engine {
 
 class Cipher;  // engine/cipher.hpp: encrypts and decrypts sectors of one image
+struct NewKey;
+struct OldKeys;
 
 struct OpenOptions {
   bool writable = false;
@@ -130,6 +132,11 @@ class Qcow2Disk final : public Disk {
       std::uint32_t version);  // 2 <-> 3, as `qemu-img amend -o compat`
   [[nodiscard]] base::Result<void> set_refcount_order(std::uint32_t order, base::Progress& progress);
   [[nodiscard]] base::Result<void> set_raw_external_data(bool on);
+  [[nodiscard]] base::Result<void> set_data_file(std::string_view name);
+
+  // Passwords of a LUKS image (engine/key_slots.hpp).
+  [[nodiscard]] base::Result<void> add_key(const NewKey& key);
+  [[nodiscard]] base::Result<void> erase_keys(const OldKeys& keys);
 
   // What the image says of itself.
   [[nodiscard]] const format::Header& header() const;
