@@ -89,6 +89,12 @@ std::unexpected<base::Error> no_bitmaps() {
   return base::fail(ErrorKind::usage, "a raw image can't hold bitmaps: convert it to qcow2");
 }
 
+bool same_file(engine::OpenImage& a, engine::OpenImage& b) {
+  const auto first = a.device().identity();
+  const auto second = b.device().identity();
+  return first && second && first->device == second->device && first->inode == second->inode;
+}
+
 base::Result<void> bitmap_as(const Request& request) {
   if (auto fine = consider(request); !fine) return fine;
   std::unique_ptr<engine::OpenImage> other;
@@ -108,6 +114,8 @@ base::Result<void> bitmap_as(const Request& request) {
       open_disk(request.image, request.disk,
                 {.format = image_format(request.format), .writable = true, .no_backing = true});
   if (!image) return std::unexpected(image.error());
+  if (other && same_file(*other, **image))
+    return base::fail(ErrorKind::usage, "-b names the image itself: leave it out");
   auto* const disk = (*image)->qcow2();
   if (disk == nullptr || (other && other->qcow2() == nullptr)) return no_bitmaps();
   const auto& source = other ? *other->qcow2() : *disk;

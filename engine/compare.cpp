@@ -24,8 +24,10 @@ using Answer = std::expected<Comparison, CompareFailure>;
 struct State {
   std::uint64_t end = 0;  // guest offset
   bool allocated = false, data = false, zero = true, compressed = false, reserved = false;
+  bool hole =
+      false;  // a plain cluster without space in the file: allocated all the same, but not worth reading
   // Whether its bytes have to be read.
-  [[nodiscard]] bool unknown() const { return data && !zero; }
+  [[nodiscard]] bool unknown() const { return data && !zero && !hole; }
   [[nodiscard]] bool same_as(const State& other) const {
     return allocated == other.allocated && data == other.data && zero == other.zero &&
            compressed == other.compressed && reserved == other.reserved;
@@ -74,7 +76,7 @@ class Side {
         host >= layer->device().size())
       return;
     const auto part = layer->device().extent(host);
-    known_.zero = part.hole;
+    known_.hole = part.hole;
     known_.end = std::min(known_.end, at + (part.end - host));
   }
 

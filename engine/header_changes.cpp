@@ -96,6 +96,10 @@ base::Result<void> HeaderChanges::lower_version() {
     if (*streams) return refuse("version 2 does not know zstd, and the image has clusters compressed by it");
   }
   if (h.bitmaps_consistent()) return refuse("version 2 can't hold bitmaps: remove them first");
+  for (const auto& s : image_.snapshots)
+    if (s.disk_size_bytes().value_or(image_.size()) != image_.size())
+      return refuse(
+          "a snapshot has another size than the disk, which version 2 can't express: remove it first");
   if (auto done = express_zeros(); !done) return done;
   if (auto done = changes_.settle(); !done) return done;
   auto fields = image_.fields();
