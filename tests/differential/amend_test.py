@@ -3,6 +3,8 @@ from operated import LUKS, PLAIN, Trials, options
 from programs import need, run, scratch
 
 need("qemu-img", "qemu-io")
+# Another width takes QEMU a second with 64 KiB clusters, and minutes with large ones.
+RECOUNTED = ("plain", "version-2", "tiny-clusters", "wide-refcounts", "snapshots")
 NO_KEY = "cowvet needs no key for what is not encrypted"
 
 # What both do, or refuse, with any image.
@@ -53,8 +55,8 @@ with scratch() as folder:
     trials = Trials(folder)
     for name in PLAIN:
         for text in COMMON:
-            if name == "large-clusters" and "refcount_bits" in text:
-                continue  # takes QEMU minutes
+            if "refcount_bits" in text and name not in RECOUNTED:
+                continue
             amend(trials, name, text, alone=why(name, text))
     for text in REFUSED:
         amend(trials, "plain", text)
@@ -92,4 +94,4 @@ with scratch() as folder:
         amend(trials, "luks", text)
         amend(trials, "aes", text)
         trials.both("luks", ["amend", *LUKS, "-o", text, "disk"], alone=NO_KEY)
-    trials.end(400)
+    trials.end(320)
