@@ -15,7 +15,7 @@ namespace cowvet::engine {
 
 namespace {
 
-constexpr std::uint64_t least_chunk = 1ULL << 20;  // bytes read at once, of each disk
+constexpr std::uint64_t least_chunk = 256ULL << 10;  // bytes read at once, of each disk
 constexpr std::uint64_t window = 64ULL << 20;  // asked of a mapping at once, so that stopping does not wait
 
 using Answer = std::expected<Comparison, CompareFailure>;
