@@ -15,8 +15,9 @@ namespace {
 
 std::string help() {
   std::string text =
-      "cowvet: the vet for copy-on-write disk images (qcow2). No verb changes an image that exists, but "
-      "'create' where it is asked to.\n\n"
+      "cowvet: the vet for copy-on-write disk images (qcow2). An image that exists is changed only by "
+      "'create', "
+      "'snapshot', 'resize', 'amend' and 'bitmap', and as they are asked to.\n\n"
       "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n";
   for (const auto& verb : verbs) text += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
   text +=

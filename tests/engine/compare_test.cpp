@@ -1,5 +1,5 @@
-// Comparing: the first difference is the one that a byte by byte comparison finds, whatever the layouts and the number of
-// threads; a failure counts only when nothing differs before it.
+// Comparing: the first difference is the one that a byte by byte comparison finds, whatever the layouts and
+// the number of threads; a failure counts only when nothing differs before it.
 #include "engine/compare.hpp"
 
 #include <algorithm>
@@ -123,7 +123,8 @@ TEST_F(Compare, FailsOnlyWhereNothingDiffersBefore) {
   EXPECT_TRUE(failed.error().second);
   EXPECT_EQ(failed.error().step, CompareFailure::Step::content);
   EXPECT_EQ(failed.error().offset, 9U << 20);
-  for (const std::uint64_t differs : {std::uint64_t{3} << 20, (std::uint64_t{9} << 20) - 1, std::uint64_t{12} << 20}) {
+  for (const std::uint64_t differs :
+       {std::uint64_t{3} << 20, (std::uint64_t{9} << 20) - 1, std::uint64_t{12} << 20}) {
     auto other = tests::pattern(16 << 20, 1);
     other[differs] ^= std::byte{1};
     raw("a", 16 << 20, {{0, other}});

@@ -22,7 +22,8 @@ using Bytes = std::vector<std::byte>;
 Bytes encrypted(format::CryptMethod method = format::CryptMethod::luks) {
   storage::MemoryDevice device{Bytes{}};
   CreateOptions options{.size = 64 << 10, .cluster_size = 4096};
-  options.encrypt = EncryptOptions{.method = method, .secret = "first", .cipher = "aes-128", .iter_time_ms = 1};
+  options.encrypt =
+      EncryptOptions{.method = method, .secret = "first", .cipher = "aes-128", .iter_time_ms = 1};
   base::Progress progress;
   must(create_qcow2(device, nullptr, options, progress));
   return device.bytes();
@@ -41,7 +42,8 @@ bool opens(const Bytes& image, std::string_view password) {
 }
 
 NewKey added(std::string secret, std::optional<std::uint64_t> slot = {}, bool force = false) {
-  return {.secret = std::move(secret), .unlocked_by = "first", .slot = slot, .iter_time_ms = 1, .force = force};
+  return {
+      .secret = std::move(secret), .unlocked_by = "first", .slot = slot, .iter_time_ms = 1, .force = force};
 }
 
 TEST(KeySlots, AreFilledFoundAndErased) {

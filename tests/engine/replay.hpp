@@ -10,8 +10,9 @@
 namespace cowvet::engine::testing_images {
 
 // The image after the events up to `end`, of which those behind the last flush may be left out.
-[[nodiscard]] inline std::vector<std::byte> replay(const std::vector<std::byte>& start, std::span<const storage::Event> events,
-             const std::function<bool(std::size_t)>& kept) {
+[[nodiscard]] inline std::vector<std::byte> replay(const std::vector<std::byte>& start,
+                                                   std::span<const storage::Event> events,
+                                                   const std::function<bool(std::size_t)>& kept) {
   using storage::Event;
   std::vector<std::byte> bytes = start;
   std::size_t durable = 0;  // events

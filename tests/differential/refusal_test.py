@@ -1,0 +1,136 @@
+"""What stands in the way of the verbs that change images: no such file, no permission, an image in use, a full disk, a
+damaged image. Each is a clear error with the file's name, an exit code of qemu-img's, and leaves the image as it was or
+with at most leaks.
+"""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from programs import COWVET, cowvet, need, run, scratch
+
+need("qemu-img", "qemu-io")
+VERBS = {"snapshot": ["snapshot", "-c", "new", "disk"], "apply": ["snapshot", "-a", "kept", "disk"],
+         "remove": ["snapshot", "-d", "kept", "disk"], "resize": ["resize", "disk", "+64M"],
+         "shrink": ["resize", "--shrink", "disk", "1M"], "amend": ["amend", "-o", "refcount_bits=64", "disk"],
+         "bitmap": ["bitmap", "--add", "-g", "512", "disk", "new"]}
+complaints = []
+tried = 0
+
+
+def expect(said, code, *words):
+    global tried
+    tried += 1
+    if said.code != code or not said.err.startswith("cowvet: disk: ") or not any(word in said.err for word in words):
+        complaints.append(f"{said}expected exit {code} and one of {words}")
+
+
+def make(folder):
+    for command in (["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "disk", "64M"],
+                    ["qemu-io", "-c", "write -P 1 0 3M", "disk"], ["qemu-img", "snapshot", "-c", "kept", "disk"],
+                    ["qemu-io", "-c", "write -P 2 1M 1M", "disk"]):
+        said = run(command, folder)
+        assert said.code == 0, said
+
+
+def content(folder, *words):
+    said = run(["qemu-img", "convert", *words, "-O", "raw", "disk", "content"], folder)
+    read = (folder / "content").read_bytes() if said.code == 0 else said.err
+    (folder / "content").unlink(missing_ok=True)
+    return read
+
+
+def full_disks(folder):
+    """The same in a file system in memory that has room for a little more, and then for nothing."""
+    mounted = folder / "full"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", mounted], capture_output=True).returncode != 0:
+        print("no right to mount: full disks are left out")
+        return
+    try:
+        for name, words in {**VERBS, "full": ["resize", "--preallocation=full", "disk", "+64M"],
+                            "falloc": ["resize", "--preallocation=falloc", "disk", "+64M"]}.items():
+            for room in (0, 4096, 40960):
+                shutil.copy(folder / "disk", mounted / "disk")
+                before = content_elsewhere(folder, mounted)
+                filler = mounted / "filler"
+                free = os.statvfs(mounted).f_bavail * os.statvfs(mounted).f_frsize
+                filler.write_bytes(b"x" * max(0, free - room))
+                said = cowvet(mounted, *words)
+                if said.code != 0:
+                    expect(said, 1, "space", "No space")
+                    if content_elsewhere(folder, mounted) != before:
+                        complaints.append(f"{said}something was changed")
+                checked = cowvet(mounted, "check", "disk")
+                if checked.code not in (0, 3):
+                    complaints.append(f"{name} with {room} bytes left\n{said}{checked}")
+                filler.unlink()
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def content_elsewhere(folder, mounted):
+    shutil.copy(mounted / "disk", folder / "copy")
+    said = run(["qemu-img", "convert", "-O", "raw", "copy", "content"], folder)
+    assert said.code == 0, said
+    return (folder / "content").read_bytes()
+
+
+with scratch() as name:
+    folder = Path(name)
+    for words in VERBS.values():
+        expect(cowvet(folder, *words), 1, "no such file")
+    (folder / "disk").mkdir()
+    for words in VERBS.values():
+        expect(cowvet(folder, *words), 1, "directory", "folder")
+    (folder / "disk").rmdir()
+    make(folder)
+    before = [content(folder), content(folder, "-l", "kept")]
+
+    # Another program writes to it.
+    held = subprocess.Popen(["qemu-io", "disk"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    held.stdin.write(b"read 0 512\n")
+    held.stdin.flush()
+    held.stdout.readline()
+    for words in VERBS.values():
+        expect(cowvet(folder, *words), 1, "another program", "in use")
+    listed = cowvet(folder, "snapshot", "-l", "disk")
+    expect(listed, 1, "another program", "in use")
+    if cowvet(folder, "snapshot", "-U", "-l", "disk").code != 0:
+        complaints.append("-U does not read it")
+    held.stdin.close()
+    held.wait()
+
+    # No permission: root has them all, so that another user tries.
+    if os.getuid() == 0:
+        shutil.copy(COWVET, folder / "program")
+        os.chmod(folder, 0o755)
+        os.chmod(folder / "disk", 0o444)
+        for words in VERBS.values():
+            expect(run(["setpriv", "--reuid=65534", "--clear-groups", "./program", *words], folder), 1, "permi", "Permission")
+        os.chmod(folder / "disk", 0o644)
+    if [content(folder), content(folder, "-l", "kept")] != before:
+        complaints.append("a refusal changed the image")
+
+    full_disks(folder)
+
+    # Damage: nothing is written to what can't be understood.
+    whole = (folder / "disk").read_bytes()
+    for place, value in ((0, b"QFI\0"), (48, b"\xff" * 8), (64, b"\xff" * 8), (40, b"\xff" * 8), (79, b"\x02")):
+        damaged = bytearray(whole)
+        damaged[place:place + len(value)] = value
+        for words in VERBS.values():
+            (folder / "disk").write_bytes(damaged)
+            said = cowvet(folder, *words)
+            if words[0] == "resize" and place == 0:
+                continue  # whatever does not begin as a qcow2 image is a raw one
+            expect(said, 1, "")
+            if (folder / "disk").read_bytes() != damaged:
+                complaints.append(f"{said}a damaged image was written")
+
+print(f"{tried} combinations tried")
+for complaint in complaints[:20]:
+    print(complaint)
+if complaints or tried < 60:
+    sys.exit(f"{len(complaints)} differences, {tried} tried")
