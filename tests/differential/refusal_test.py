@@ -4,8 +4,10 @@ with at most leaks.
 """
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from programs import COWVET, cowvet, need, run, scratch
@@ -77,6 +79,30 @@ def content_elsewhere(folder, mounted):
     return (folder / "content").read_bytes()
 
 
+def stopped(folder):
+    """Ctrl-C while space is written: the disk keeps its size, and nothing is left over."""
+    for kind in ("qcow2", "raw"):
+        run(["qemu-img", "create", "-q", "-f", kind, "disk", "1M"], folder)
+        before = (folder / "disk").stat().st_size
+        working = subprocess.Popen([COWVET, "resize", "-f", kind, "--preallocation=full", "disk", "+6G"], cwd=folder,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while working.poll() is None and (folder / "disk").stat().st_blocks < 100_000:
+            time.sleep(0.01)
+        working.send_signal(signal.SIGINT)
+        out, err = working.communicate(timeout=120)
+        if working.returncode != 1 or err != "cowvet: disk: stopped\n" or out:
+            complaints.append(f"{kind}: not stopped: {working.returncode} {out}{err}")
+        size = run(["qemu-img", "info", "-f", kind, "--output=json", "disk"], folder).json()["virtual-size"]
+        checked = cowvet(folder, "check", "disk") if kind == "qcow2" else None
+        if size != 1 << 20 or (checked and checked.code != 0):
+            complaints.append(f"{kind}: stopped with a disk of {size} bytes\n{checked}")
+        if kind == "raw" and (folder / "disk").stat().st_size != before:
+            complaints.append("raw: stopped with another length")
+        if (folder / "disk").stat().st_blocks * 512 > before + (8 << 20):
+            complaints.append(f"{kind}: the space was not given back")
+        (folder / "disk").unlink()
+
+
 with scratch() as name:
     folder = Path(name)
     for words in VERBS.values():
@@ -114,6 +140,10 @@ with scratch() as name:
         complaints.append("a refusal changed the image")
 
     full_disks(folder)
+
+    kept = (folder / "disk").read_bytes()
+    stopped(folder)
+    (folder / "disk").write_bytes(kept)
 
     # Damage: nothing is written to what can't be understood.
     whole = (folder / "disk").read_bytes()
