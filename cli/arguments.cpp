@@ -122,10 +122,9 @@ void Arguments::step(std::string names, std::function<void()> seen, std::string 
       parser_->app.add_flag_callback(std::move(names), std::move(seen), std::move(help))->trigger_on_parse());
 }
 
-void Arguments::step(std::string names, std::string what, std::function<void(const std::string&)> seen,
-                     std::string help) {
-  auto* option =
-      parser_->app.add_option_function<std::string>(std::move(names), std::move(seen), std::move(help));
+void Arguments::step(std::string names, const std::string& what,
+                     const std::function<void(const std::string&)>& seen, std::string help) {
+  auto* option = parser_->app.add_option_function<std::string>(std::move(names), seen, std::move(help));
   parser_->remember(parser_->one(option, what)->trigger_on_parse());
 }
 

@@ -35,7 +35,7 @@ class Arguments {
   void size(std::string names, std::optional<std::uint64_t>& value, std::string help);
   // Options whose order counts: `seen` is called for each one when it is met.
   void step(std::string names, std::function<void()> seen, std::string help);
-  void step(std::string names, std::string what, std::function<void(const std::string&)> seen,
+  void step(std::string names, const std::string& what, const std::function<void(const std::string&)>& seen,
             std::string help);
   // What stands without an option; unless not required, there must be one.
   void operand(std::string& value, std::string what, std::string help, bool required = true);
