@@ -144,34 +144,43 @@ std::optional<Exit> Arguments::parse(std::span<char* const> arguments, Console& 
   return Exit::failed;
 }
 
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-  double value = 0;
+ReadSize read_size(std::string_view text) {
+  constexpr ReadSize malformed{.status = SizeStatus::malformed};
+  constexpr ReadSize too_large{.status = SizeStatus::too_large};
   std::uint64_t whole = 0;
   const char* const end = text.data() + text.size();
-  if (text.starts_with("0x")) {
+  if (text.starts_with("0x") || text.starts_with("0X")) {
     const auto [stop, error] = std::from_chars(text.data() + 2, end, whole, 16);
-    return error == std::errc{} && stop == end ? std::optional(whole) : std::nullopt;
+    if (error == std::errc::invalid_argument || stop != end) return malformed;
+    return error == std::errc{} ? ReadSize{.bytes = whole} : too_large;
   }
   // A whole number is taken exactly; only a fraction goes through floating point.
   const auto [stop, error] = std::from_chars(text.data(), end, whole);
+  double value = 0;
   const auto [float_stop, float_error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
-  if (error != std::errc{} || float_error != std::errc{} || value < 0) return std::nullopt;
-  const bool fraction = float_stop != stop;
+  if (error == std::errc::invalid_argument || float_error != std::errc{} || value < 0) return malformed;
+  const bool fraction = value != std::floor(value) && float_stop != stop;
   const std::string_view suffix(float_stop, static_cast<std::size_t>(end - float_stop));
-  if (suffix.size() > 1) return std::nullopt;
+  if (suffix.size() > 1) return malformed;
   unsigned shift = 0;
   if (!suffix.empty()) {
     constexpr std::string_view suffixes = "bkmgtpe";
     const char letter =
         suffix[0] >= 'A' && suffix[0] <= 'Z' ? static_cast<char>(suffix[0] - 'A' + 'a') : suffix[0];
     const auto power = suffixes.find(letter);
-    if (power == std::string_view::npos) return std::nullopt;
+    if (power == std::string_view::npos) return malformed;
     shift = 10 * static_cast<unsigned>(power);
   }
-  if (!fraction) return whole > (UINT64_MAX >> shift) ? std::nullopt : std::optional(whole << shift);
+  if (fraction && shift == 0) return malformed;  // there is no part of a byte
+  if (error != std::errc{}) return too_large;
+  if (!fraction) return whole > (UINT64_MAX >> shift) ? too_large : ReadSize{.bytes = whole << shift};
   const double bytes = std::floor(std::ldexp(value, static_cast<int>(shift)));
-  if (bytes >= 0x1p63) return std::nullopt;
-  return static_cast<std::uint64_t>(bytes);
+  return bytes >= 0x1p63 ? too_large : ReadSize{.bytes = static_cast<std::uint64_t>(bytes)};
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  const auto size = read_size(text);
+  return size.status == SizeStatus::good ? std::optional(size.bytes) : std::nullopt;
 }
 
 namespace {

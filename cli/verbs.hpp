@@ -18,6 +18,7 @@ Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
+Exit io(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
 Exit rules(std::span<char* const> arguments, Console& console);
@@ -30,6 +31,7 @@ inline constexpr Verb verbs[] = {
     {"map", "Print where the bytes of a disk lie", map},
     {"create", "Make a new image", create},
     {"measure", "Tell how much space a new image would take", measure},
+    {"io", "Read and write a disk, in qemu-io's command language", io},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},
     {"rules", "List everything that is checked, or explain one rule", rules},

@@ -188,12 +188,17 @@ std::string one_text(const InfoReport& report) {
         "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
     for (const auto& s : info.snapshots) out += snapshot_line(s);
   }
-  out += "Format specific information:\n";
-  add_lines(out, specific(info), 4);
-  return out;
+  return out + format_specific_text(info);
 }
 
 }  // namespace
+
+std::string format_specific_text(const analyzer::Info& info) {
+  if (!info.qcow2()) return {};
+  std::string out = "Format specific information:\n";
+  add_lines(out, specific(info), 4);
+  return out;
+}
 
 std::string info_text(std::span<const InfoReport> chain) {
   std::string out;
