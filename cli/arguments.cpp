@@ -8,7 +8,21 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/program.hpp"
+
 namespace cowvet::cli {
+
+namespace {
+
+// Examples as they are typed for the program that we are called as.
+std::string with_name(const std::string& verb, std::string text) {
+  const std::string own = "cowvet " + verb, shown = invocation(verb);
+  for (std::size_t at = 0; (at = text.find(own, at)) != std::string::npos; at += shown.size())
+    text.replace(at, own.size(), shown);
+  return text;
+}
+
+}  // namespace
 
 struct Arguments::Parser {
   CLI::App app;
@@ -17,10 +31,10 @@ struct Arguments::Parser {
   std::vector<std::pair<std::string, const CLI::Option*>> required;
 
   Parser(const std::string& verb_, const std::string& summary, const std::string& examples)
-      : app(summary, "cowvet " + verb_), verb(verb_) {
+      : app(summary, invocation(verb_)), verb(verb_) {
     app.set_help_flag("-h,--help", "Show this help and end");
     app.allow_extras();
-    app.footer("Examples:\n" + examples + "\n");
+    app.footer("Examples:\n" + with_name(verb, examples) + "\n");
     app.get_formatter()->column_width(34);
   }
 
@@ -140,7 +154,8 @@ std::optional<Exit> Arguments::parse(std::span<char* const> arguments, Console& 
     wrong = error.what();
   }
   if (wrong.empty()) return std::nullopt;
-  console.complain(fmt::format("{}: {}: see 'cowvet {} --help'", parser_->verb, wrong, parser_->verb));
+  console.complain(fmt::format("{}{}: see '{} --help'", called_as() == Program::qemu_io ? "" : parser_->verb + ": ", wrong,
+                               invocation(parser_->verb)));
   return Exit::failed;
 }
 
