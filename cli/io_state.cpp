@@ -38,13 +38,21 @@ base::Result<Run> run_at(engine::Disk& disk, std::uint64_t at, std::uint64_t mos
   return run;
 }
 
-// Options of the format that may change while a file is open; none has an effect on what cowvet does.
-bool changeable(std::string_view key) {
-  constexpr std::array<std::string_view, 12> known{
-      "lazy-refcounts",      "overlap-check", "cache-size",          "l2-cache-size",
-      "l2-cache-entry-size", "discard",       "refcount-cache-size", "cache-clean-interval",
-      "detect-zeroes",       "pass-discard-", "auto-read-only",      "cache."};
-  return std::ranges::any_of(known, [&](std::string_view name) { return key.starts_with(name); });
+// Options that may change while a file is open; none has an effect on what cowvet does.
+constexpr std::array<std::string_view, 4> of_all{"discard", "detect-zeroes", "auto-read-only", "cache."};
+constexpr std::array<std::string_view, 8> of_qcow2{
+    "lazy-refcounts", "overlap-check",      "cache-size",           "l2-cache-size", "l2-cache-entry-size",
+    "pass-discard-",  "refcount-cache-size", "cache-clean-interval"};
+
+// What keeps an option from being changed; empty when nothing does.
+std::string why_not_changed(engine::OpenImage& image, std::string_view key, std::string_view value) {
+  auto* const qcow2 = image.qcow2();
+  const auto begins = [&](std::string_view name) { return key.starts_with(name); };
+  if (key == "driver" && value == (qcow2 != nullptr ? "qcow2" : "raw")) return {};
+  if (key == "lazy-refcounts" && value == "on" && qcow2 != nullptr && !qcow2->header().has_v3())
+    return "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level";
+  const bool known = std::ranges::any_of(of_all, begins) || (qcow2 != nullptr && std::ranges::any_of(of_qcow2, begins));
+  return known ? "" : fmt::format("Cannot change the option '{}'", key);
 }
 
 }  // namespace
@@ -217,8 +225,9 @@ bool io_reopen(IoSession& session, const IoCommand& command, const IoLine& line)
         break;
       case 'o':
         for (const auto& [key, value] : split_options(option.value)) {
-          if (changeable(key)) continue;
-          session.complain(fmt::format("Cannot change the option '{}'", key));
+          const auto wrong = why_not_changed(session.image(), key, value);
+          if (wrong.empty()) continue;
+          session.complain(wrong);
           return false;
         }
         break;

@@ -48,6 +48,7 @@ class Content {
     content.fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
     if (content.fd_ < 0 || ::fstat(content.fd_, &status) != 0)
       return std::unexpected(fmt::format("{}: {}", file, ::strerrordesc_np(errno)));
+    if (S_ISDIR(status.st_mode)) return std::unexpected(fmt::format("{}: {}", file, ::strerrordesc_np(EISDIR)));
     content.size_ = static_cast<std::uint64_t>(status.st_size);
     if (content.size_ == 0) return std::unexpected(file + ": file is empty");
     return content;
@@ -133,8 +134,9 @@ bool take_range(IoSession& session, const IoCommand& command, const IoLine& line
   const auto at = io_take_number(session, line.operands[0]);
   const auto bytes = at ? io_take_number(session, line.operands[1]) : std::nullopt;
   if (!bytes) return false;
-  if (*bytes > most_bytes) {
-    session.print(fmt::format("length cannot exceed {}, given {}\n", most_bytes, line.operands[1]));
+  if (*bytes > most_bytes && !t.strict) {
+    session.print(fmt::format("length cannot exceed {}{}, given {}\n", most_bytes,
+                              command.name == "write" ? " without -n" : "", line.operands[1]));
     return false;
   }
   t.at = *at;
@@ -278,6 +280,8 @@ base::Result<void> may_compress(IoSession& session, const Transfer& t) {
   auto* const qcow2 = session.image().qcow2();
   if (qcow2 == nullptr)
     return base::fail(ErrorKind::usage, "a raw image has no compressed clusters", ENOTSUP);
+  if (qcow2->header().external_data_file())
+    return base::fail(ErrorKind::usage, "an external data file holds no compressed clusters", ENOTSUP);
   const std::uint64_t cluster = qcow2->geometry().cluster_size();
   if (t.at % cluster != 0 || (t.bytes % cluster != 0 && t.at + t.bytes != qcow2->size()))
     return base::fail(ErrorKind::usage, "compressed writes are of whole clusters", EINVAL);
@@ -289,9 +293,9 @@ base::Result<void> write_zeros(IoSession& session, const Transfer& t) {
   if (t.strict && qcow2 != nullptr) {
     const std::uint64_t unit = qcow2->geometry().subcluster_size();
     const bool whole = t.at % unit == 0 && (t.bytes % unit == 0 || t.at + t.bytes == qcow2->size());
-    const auto zero = qcow2->extent(base::GuestOffset{t.at}, std::max<std::uint64_t>(t.bytes, 1));
-    const bool known = zero && t.bytes != 0 && (zero->zero || !zero->allocated) && zero->length >= t.bytes;
-    if (!whole && !known)
+    const auto there =
+        whole ? base::Result<engine::ChainExtent>{} : engine::chain_extent(session.image(), base::GuestOffset{t.at}, t.bytes);
+    if (!whole && !(there && there->extent.zero && there->extent.length == t.bytes))
       return base::fail(ErrorKind::usage, "parts of clusters can only be zeroed by writing", ENOTSUP);
   }
   return session.image().disk().zero(base::GuestOffset{t.at}, t.bytes,

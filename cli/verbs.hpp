@@ -19,6 +19,7 @@ Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
 Exit io(std::span<char* const> arguments, Console& console);
+Exit bench(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
 Exit rules(std::span<char* const> arguments, Console& console);
@@ -32,6 +33,7 @@ inline constexpr Verb verbs[] = {
     {"create", "Make a new image", create},
     {"measure", "Tell how much space a new image would take", measure},
     {"io", "Read and write a disk, in qemu-io's command language", io},
+    {"bench", "Measure how fast an image is read or written", bench},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},
     {"rules", "List everything that is checked, or explain one rule", rules},
