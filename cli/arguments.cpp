@@ -154,7 +154,8 @@ std::optional<Exit> Arguments::parse(std::span<char* const> arguments, Console& 
     wrong = error.what();
   }
   if (wrong.empty()) return std::nullopt;
-  console.complain(fmt::format("{}{}: see '{} --help'", called_as() == Program::qemu_io ? "" : parser_->verb + ": ", wrong,
+  console.complain(fmt::format("{}{}: see '{} --help'",
+                               called_as() == Program::qemu_io ? "" : parser_->verb + ": ", wrong,
                                invocation(parser_->verb)));
   return Exit::failed;
 }
@@ -219,10 +220,14 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
+  // At most every third letter may be wrong, or two neighbours changed places; the dashes are no letters.
+  const auto letters = [](std::string_view text) {
+    return text.size() - std::min(text.find_first_not_of('-'), text.size());
+  };
   std::string_view best;
-  std::size_t least = word.size() / 3 + 2;  // at most a third of the word plus one is wrong
+  std::size_t least = std::max<std::size_t>(letters(word) / 3, letters(word) > 3 ? 2 : 1) + 1;
   for (const auto candidate : candidates) {
-    if (const auto d = distance(word, candidate); d < least && d < candidate.size()) {
+    if (const auto d = distance(word, candidate); d < least && d < letters(candidate)) {
       least = d;
       best = candidate;
     }

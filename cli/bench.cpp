@@ -1,5 +1,6 @@
 // cowvet bench: how fast an image is read or written, as qemu-img bench measures it, and at random places as well.
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <mutex>
 
@@ -22,9 +23,9 @@ namespace {
 using base::ErrorKind;
 
 constexpr std::uint64_t most_requests = INT32_MAX;
-constexpr std::uint64_t most_bytes = INT32_MAX;     // of a request
-constexpr std::uint64_t part_bytes = 4ULL << 20;    // carried out at once, so that buffers stay small
-constexpr std::size_t requests_at_once = 128;       // that a thread takes before it asks for more
+constexpr std::uint64_t most_bytes = INT32_MAX;   // of a request
+constexpr std::uint64_t part_bytes = 4ULL << 20;  // carried out at once, so that buffers stay small
+constexpr std::size_t requests_at_once = 128;     // that a thread takes before it asks for more
 
 struct Request {
   std::string image, format, aio;
@@ -45,14 +46,16 @@ base::Result<void> settle(Request& r) {
   if (*r.step > most_bytes) return wrong("Invalid step size specified");
   if (r.pattern > 0xff) return wrong("Invalid pattern byte specified");
   if (r.flush_interval != 0 && !r.write) return wrong("--flush-interval is only available in write tests");
-  if (r.flush_interval != 0 && r.flush_interval < r.depth) return wrong("Flush interval can't be smaller than depth");
+  if (r.flush_interval != 0 && r.flush_interval < r.depth)
+    return wrong("Flush interval can't be smaller than depth");
   if (!r.words.cache.empty() && !known_cache_mode(r.words.cache)) return wrong("Invalid cache mode");
   if (!r.aio.empty() && !known_aio_mode(r.aio)) return wrong("Invalid aio option: " + r.aio);
   if (r.aio == "io_uring") r.words.io = "uring";
   return {};
 }
 
-// Where the requests go: one behind the other, and over again at the disk's end; or anywhere, in whole steps of a request.
+// Where the requests go: one behind the other, and over again at the disk's end; or anywhere, in whole steps
+// of a request.
 class Places {
  public:
   Places(const Request& r, std::uint64_t disk)
@@ -82,12 +85,16 @@ class Places {
   std::uint64_t seed_;
 };
 
-// Calls act(place, bytes) for the parts of a request.
+// Calls act(place, bytes) for the parts of a request that begins at `at` of a disk of `end` bytes.
 template <class Act>
-base::Result<void> in_parts(std::uint64_t at, std::uint64_t size, base::MutableBytes buffer, Act&& act) {
+base::Result<void> in_parts(std::uint64_t at, std::uint64_t size, std::uint64_t end,
+                            base::MutableBytes buffer, Act&& act) {
+  if (at > end || size > end - at)
+    return base::fail(ErrorKind::io, fmt::format("{} bytes at {} are more than the disk has", size, at), EIO);
   std::uint64_t done = 0;
   do {
-    const auto part = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), size - done)));
+    const auto part =
+        buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), size - done)));
     if (base::Result<void> result = act(base::GuestOffset{at + done}, part); !result) return result;
     done += part.size();
   } while (done < size);
@@ -113,8 +120,9 @@ base::Result<void> run_reads(const Request& r, const engine::Disk& disk, base::P
     const std::uint64_t begin = task * requests_at_once;
     const std::uint64_t end = std::min<std::uint64_t>(begin + requests_at_once, r.count);
     for (std::uint64_t i = begin; i < end && !failed && !progress.stop_requested(); ++i) {
-      auto read = in_parts(places.of(i), *r.size, buffer,
-                           [&](base::GuestOffset at, base::MutableBytes into) { return disk.read(at, into); });
+      auto read =
+          in_parts(places.of(i), *r.size, disk.size(), buffer,
+                   [&](base::GuestOffset at, base::MutableBytes into) { return disk.read(at, into); });
       if (read) continue;
       const std::scoped_lock lock(mutex);
       if (!failed.exchange(true)) outcome = std::move(read);
@@ -129,7 +137,7 @@ base::Result<void> run_writes(const Request& r, engine::Disk& disk, base::Progre
   const bool each_durable = r.words.cache == "writethrough" || r.words.cache == "directsync";
   auto buffer = buffer_for(r);
   for (std::uint64_t i = 0; i < r.count && !progress.stop_requested(); ++i) {
-    auto done = in_parts(places.of(i), *r.size, buffer,
+    auto done = in_parts(places.of(i), *r.size, disk.size(), buffer,
                          [&](base::GuestOffset at, base::MutableBytes from) { return disk.write(at, from); });
     const bool due = r.flush_interval != 0 && (i + 1) % r.flush_interval == 0;
     if (done && (due || each_durable)) done = disk.flush();
@@ -143,12 +151,12 @@ base::Result<void> bench_as(const Request& r, Console& console) {
   auto image = open_disk(r.image, r.words, {.format = image_format(r.format), .writable = r.write});
   if (!image) return std::unexpected(image.error());
   if (!r.random)
-    console.print(
-        fmt::format("Sending {} {} requests, {} bytes each, {} in parallel (starting at offset {}, step size {})\n", r.count,
-                    r.write ? "write" : "read", *r.size, r.depth, *r.offset, *r.step));
+    console.print(fmt::format(
+        "Sending {} {} requests, {} bytes each, {} in parallel (starting at offset {}, step size {})\n",
+        r.count, r.write ? "write" : "read", *r.size, r.depth, *r.offset, *r.step));
   else
-    console.print(fmt::format("Sending {} {} requests, {} bytes each, {} in parallel (anywhere, seed {})\n", r.count,
-                              r.write ? "write" : "read", *r.size, r.depth, r.seed));
+    console.print(fmt::format("Sending {} {} requests, {} bytes each, {} in parallel (anywhere, seed {})\n",
+                              r.count, r.write ? "write" : "read", *r.size, r.depth, r.seed));
   if (r.flush_interval != 0)
     console.print(fmt::format("Sending flush every {} requests\n", r.flush_interval));
   (void)console.flush();
@@ -170,7 +178,8 @@ base::Result<void> bench_as(const Request& r, Console& console) {
     return done;
   }
   if (auto closed = (*image)->close(); !closed) return closed;
-  if (progress.stop_requested()) return base::fail(ErrorKind::cancelled, "stopped before all requests were done");
+  if (progress.stop_requested())
+    return base::fail(ErrorKind::cancelled, "stopped before all requests were done");
   console.print(fmt::format("Run completed in {:.3f} seconds.\n", time.count()));
   return {};
 }
@@ -179,17 +188,20 @@ base::Result<void> bench_as(const Request& r, Console& console) {
 
 Exit bench(std::span<char* const> words, Console& console) {
   Request request;
-  Arguments arguments("bench", "Measures how fast an image is read or written, as qemu-img bench does.",
-                      "  cowvet bench disk.qcow2                             # 75000 reads of 4 KiB\n"
-                      "  cowvet bench --random -c 200000 disk.qcow2          # anywhere on the disk\n"
-                      "  cowvet bench -w --pattern 7 -s 64k --flush-interval 64 scratch.qcow2   # overwrites it");
+  Arguments arguments(
+      "bench", "Measures how fast an image is read or written, as qemu-img bench does.",
+      "  cowvet bench disk.qcow2                             # 75000 reads of 4 KiB\n"
+      "  cowvet bench --random -c 200000 disk.qcow2          # anywhere on the disk\n"
+      "  cowvet bench -w --pattern 7 -s 64k --flush-interval 64 scratch.qcow2   # overwrites it");
   arguments.number("-c", request.count, "How many requests; 75000 when not given");
-  arguments.number("-d", request.depth, "How many at once; 64 when not given. Reads run on all cores, writes in turn");
+  arguments.number("-d", request.depth,
+                   "How many at once; 64 when not given. Reads run on all cores, writes in turn");
   arguments.word("-f", request.format, {"qcow2", "raw"}, "The image's format; found out when not given");
   arguments.number("--flush-interval", request.flush_interval, "Flush after so many writes");
   arguments.text("-i", request.aio, "MODE", "How files are read: threads, native or io_uring");
   arguments.flag("-n", request.native, "Taken as qemu-img takes it, without effect");
-  arguments.flag("--no-drain", request.no_drain, "Taken as qemu-img takes it: a flush waits for earlier writes only");
+  arguments.flag("--no-drain", request.no_drain,
+                 "Taken as qemu-img takes it: a flush waits for earlier writes only");
   arguments.size("-o", request.offset, "Where the first request begins; 0 when not given");
   arguments.number("--pattern", request.pattern, "The byte to write; 0 when not given");
   arguments.flag("-q,--quiet", request.quiet, "Don't show progress");

@@ -57,7 +57,7 @@ Exit run_request(Request& request, Console& console) {
   IoOpening how = request.how;
   how.file = request.file;
   request.how.format.clear();
-  request.how.read_only = request.how.snapshot = request.how.words.image_options = false;
+  request.how.read_only = request.how.snapshot = false;
   request.how.unmap = true;
   request.how.words.cache.clear();
   IoSession session(console, request.how);

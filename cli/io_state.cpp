@@ -41,8 +41,8 @@ base::Result<Run> run_at(engine::Disk& disk, std::uint64_t at, std::uint64_t mos
 // Options that may change while a file is open; none has an effect on what cowvet does.
 constexpr std::array<std::string_view, 4> of_all{"discard", "detect-zeroes", "auto-read-only", "cache."};
 constexpr std::array<std::string_view, 8> of_qcow2{
-    "lazy-refcounts", "overlap-check",      "cache-size",           "l2-cache-size", "l2-cache-entry-size",
-    "pass-discard-",  "refcount-cache-size", "cache-clean-interval"};
+    "lazy-refcounts",      "overlap-check", "cache-size",          "l2-cache-size",
+    "l2-cache-entry-size", "pass-discard-", "refcount-cache-size", "cache-clean-interval"};
 
 // What keeps an option from being changed; empty when nothing does.
 std::string why_not_changed(engine::OpenImage& image, std::string_view key, std::string_view value) {
@@ -51,7 +51,8 @@ std::string why_not_changed(engine::OpenImage& image, std::string_view key, std:
   if (key == "driver" && value == (qcow2 != nullptr ? "qcow2" : "raw")) return {};
   if (key == "lazy-refcounts" && value == "on" && qcow2 != nullptr && !qcow2->header().has_v3())
     return "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level";
-  const bool known = std::ranges::any_of(of_all, begins) || (qcow2 != nullptr && std::ranges::any_of(of_qcow2, begins));
+  const bool known =
+      std::ranges::any_of(of_all, begins) || (qcow2 != nullptr && std::ranges::any_of(of_qcow2, begins));
   return known ? "" : fmt::format("Cannot change the option '{}'", key);
 }
 
@@ -187,6 +188,10 @@ bool io_open(IoSession& session, const IoCommand& command, const IoLine& line) {
         break;
       default: return io_wrong_option(session, command, option);
     }
+  }
+  if (!list.empty() && how.words.image_options) {
+    session.print("--image-opts and 'open -o' are mutually exclusive\n");
+    return false;
   }
   if (line.operands.size() > 1) return io_misused(session, command);
   if (session.is_open()) {

@@ -48,7 +48,8 @@ class Content {
     content.fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
     if (content.fd_ < 0 || ::fstat(content.fd_, &status) != 0)
       return std::unexpected(fmt::format("{}: {}", file, ::strerrordesc_np(errno)));
-    if (S_ISDIR(status.st_mode)) return std::unexpected(fmt::format("{}: {}", file, ::strerrordesc_np(EISDIR)));
+    if (S_ISDIR(status.st_mode))
+      return std::unexpected(fmt::format("{}: {}", file, ::strerrordesc_np(EISDIR)));
     content.size_ = static_cast<std::uint64_t>(status.st_size);
     if (content.size_ == 0) return std::unexpected(file + ": file is empty");
     return content;
@@ -293,8 +294,8 @@ base::Result<void> write_zeros(IoSession& session, const Transfer& t) {
   if (t.strict && qcow2 != nullptr) {
     const std::uint64_t unit = qcow2->geometry().subcluster_size();
     const bool whole = t.at % unit == 0 && (t.bytes % unit == 0 || t.at + t.bytes == qcow2->size());
-    const auto there =
-        whole ? base::Result<engine::ChainExtent>{} : engine::chain_extent(session.image(), base::GuestOffset{t.at}, t.bytes);
+    const auto there = whole ? base::Result<engine::ChainExtent>{}
+                             : engine::chain_extent(session.image(), base::GuestOffset{t.at}, t.bytes);
     if (!whole && !(there && there->extent.zero && there->extent.length == t.bytes))
       return base::fail(ErrorKind::usage, "parts of clusters can only be zeroed by writing", ENOTSUP);
   }

@@ -31,7 +31,9 @@ Program program_named(std::string_view path) {
 void call_as(Program program) { current = program; }
 Program called_as() { return current; }
 
-std::string worded(std::string text, std::string peers) { return stands_in() ? std::move(peers) : std::move(text); }
+std::string worded(std::string text, std::string peers) {
+  return stands_in() ? std::move(peers) : std::move(text);
+}
 
 std::string invocation(std::string_view verb) {
   const auto name = name_of(called_as());
@@ -60,11 +62,12 @@ std::string about_opening(std::string_view image, const base::Error& error) {
     nested += "Could not open backing file: ";
     rest.remove_prefix(end + 3);
   }
-  const auto reason =
-      error.kind == base::ErrorKind::wrong_format ? std::string("Image is not in qcow2 format") : std::string(rest);
+  const auto reason = error.kind == base::ErrorKind::wrong_format
+                          ? std::string("Image is not in qcow2 format")
+                          : std::string(rest);
   return called_as() == Program::qemu_io
-                      ? fmt::format("can't open device {}: {}{}", base::escape(image), nested, reason)
-                      : fmt::format("Could not open '{}': {}{}", base::escape(image), nested, reason);
+             ? fmt::format("can't open device {}: {}{}", base::escape(image), nested, reason)
+             : fmt::format("Could not open '{}': {}{}", base::escape(image), nested, reason);
 }
 
 }  // namespace cowvet::cli

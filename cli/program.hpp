@@ -1,6 +1,6 @@
-// Who the program is called as: cowvet itself, or by a link one of QEMU's programs, whose place it then takes. Promises: as
-// cowvet it speaks its own words; as one of the others it begins messages with that name, and says what scripts match as that
-// program says it.
+// Who the program is called as: cowvet itself, or by a link one of QEMU's programs, whose place it then
+// takes. Promises: as cowvet it speaks its own words; as one of the others it begins messages with that name,
+// and says what scripts match as that program says it.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -29,8 +29,8 @@ void call_as(Program program);
 
 // Why a file of an image, the top or one below, can't be opened.
 [[nodiscard]] base::Error file_error(std::string_view file, bool writable, base::Error error);
-// What the program whose place is taken says of an image that can't be opened; of the files it consists of, file_error()
-// spoke before.
+// What the program whose place is taken says of an image that can't be opened; of the files it consists of,
+// file_error() spoke before.
 [[nodiscard]] std::string about_opening(std::string_view image, const base::Error& error);
 
 }  // namespace cowvet::cli

@@ -15,13 +15,15 @@ namespace cowvet::cli {
 namespace {
 
 // The verbs that qemu-img has.
-constexpr auto peers_verbs = std::to_array<std::string_view>({"amend", "bench", "bitmap", "check", "commit", "compare",
-                                                              "convert", "create", "dd", "info", "map", "measure",
-                                                              "rebase", "resize", "snapshot"});
+constexpr auto peers_verbs = std::to_array<std::string_view>(
+    {"amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info", "map",
+     "measure", "rebase", "resize", "snapshot"});
 // The version whose options and words are meant.
 constexpr std::string_view peers_version = "7.2.22";
 
-bool offered(const Verb& verb) { return !stands_in() || std::ranges::find(peers_verbs, verb.name) != peers_verbs.end(); }
+bool offered(const Verb& verb) {
+  return !stands_in() || std::ranges::find(peers_verbs, verb.name) != peers_verbs.end();
+}
 
 std::string version() {
   const auto name = name_of(called_as());
@@ -31,10 +33,11 @@ std::string version() {
 
 std::string help() {
   const auto name = name_of(called_as());
-  std::string text =
-      stands_in() ? version() + "usage: qemu-img [standard options] command [command options]\n\n"
-                  : fmt::format("cowvet: the vet for copy-on-write disk images (qcow2).\n\n"
-                                "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n");
+  std::string text = stands_in()
+                         ? version() + "usage: qemu-img [standard options] command [command options]\n\n"
+                         : fmt::format(
+                               "cowvet: the vet for copy-on-write disk images (qcow2).\n\n"
+                               "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n");
   for (const auto& verb : verbs)
     if (offered(verb)) text += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
   text += fmt::format(
@@ -51,8 +54,9 @@ std::string help() {
 
 Exit unknown(std::string_view word, Console& console) {
   if (stands_in()) {
-    console.complain(fmt::format("{}\nTry 'qemu-img --help' for more information",
-                                 word.empty() ? "Not enough arguments" : fmt::format("Command not found: {}", base::escape(word))));
+    console.complain(fmt::format(
+        "{}\nTry 'qemu-img --help' for more information",
+        word.empty() ? "Not enough arguments" : fmt::format("Command not found: {}", base::escape(word))));
     return Exit::failed;
   }
   std::string wrong = "no verb given";

@@ -43,7 +43,8 @@ analyzer::Format chosen_format(const Shared& shared) {
 }
 
 std::string about(std::string_view file, const base::Error& error) {
-  if (stands_in() && (error.opening || error.kind == base::ErrorKind::wrong_format)) return about_opening(file, error);
+  if (stands_in() && (error.opening || error.kind == base::ErrorKind::wrong_format))
+    return about_opening(file, error);
   return fmt::format("{}: {}", base::escape(file), error.message);
 }
 
@@ -53,7 +54,8 @@ base::Result<std::unique_ptr<storage::Device>> open_quietly(const std::string& f
   // Whose place we take would not look at it; cowvet does, and says so (warned_in_use).
   if (stands_in() && !shared.force_share)
     if (const auto locks = storage::image_in_use(file); locks && locks->in_use_for_writing())
-      return std::unexpected(file_error(file, false, base::Error{.kind = base::ErrorKind::in_use, .message = {}}));
+      return std::unexpected(
+          file_error(file, false, base::Error{.kind = base::ErrorKind::in_use, .message = {}}));
   auto device = storage::open_file(file, {.io = io});
   if (!device) return std::unexpected(file_error(file, false, std::move(device.error())));
   return device;

@@ -94,7 +94,8 @@ base::Result<HeaderArea> HeaderArea::open(Medium& medium) {
   if (request.os_error != 0) return std::unexpected(complete(request, "header").error());
   const auto header =
       format::decode_header(base::ConstBytes(start).first(static_cast<std::size_t>(request.valid)));
-  if (!header) return base::fail(ErrorKind::wrong_format, "not a qcow2 image: the file is shorter than a header");
+  if (!header)
+    return base::fail(ErrorKind::wrong_format, "not a qcow2 image: the file is shorter than a header");
   if (auto fine = check_fields(*header); !fine) return std::unexpected(fine.error());
   const auto geometry =
       format::Geometry::make(header->v2.cluster_bits, header->v3.refcount_order, header->extended_l2());
