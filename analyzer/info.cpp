@@ -33,7 +33,7 @@ base::Result<Info> read_qcow2(const storage::Device& device) {
   const auto first = read_some(device, 0, format::header_known_length);
   const auto header = format::decode_header(first);
   if (!header || header->v2.magic != format::qcow_magic)
-    return base::fail(base::ErrorKind::usage,
+    return base::fail(base::ErrorKind::wrong_format,
                       "this is no qcow2 image: 'cowvet check -f qcow2' looks for its remains");
   if (header->v2.version != 2 && header->v2.version != 3)
     return base::fail(base::ErrorKind::usage,

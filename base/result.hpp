@@ -8,18 +8,20 @@
 namespace cowvet::base {
 
 enum class ErrorKind : std::uint8_t {
-  io,         // a system call on the file failed; `os_error` says how
-  not_found,  // no such file
-  in_use,     // locked by another program
-  usage,      // the request can't be met as it was put
-  limit,      // a stated limit was reached
-  cancelled,  // the user asked to stop
+  io,            // a system call on the file failed; `os_error` says how
+  not_found,     // no such file
+  in_use,        // locked by another program
+  usage,         // the request can't be met as it was put
+  wrong_format,  // the file is no image of the format that it has to be
+  limit,         // a stated limit was reached
+  cancelled,     // the user asked to stop
 };
 
 struct Error {
   ErrorKind kind = ErrorKind::io;
-  std::string message;  // what is wrong and what to do, without the file's name
-  int os_error = 0;     // errno, 0 where there is none
+  std::string message;   // what is wrong and what to do, without the file's name
+  int os_error = 0;      // errno, 0 where there is none
+  bool opening = false;  // met while an image was being opened
 };
 
 template <class T>

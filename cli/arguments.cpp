@@ -8,7 +8,21 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/program.hpp"
+
 namespace cowvet::cli {
+
+namespace {
+
+// Examples as they are typed for the program that we are called as.
+std::string with_name(const std::string& verb, std::string text) {
+  const std::string own = "cowvet " + verb, shown = invocation(verb);
+  for (std::size_t at = 0; (at = text.find(own, at)) != std::string::npos; at += shown.size())
+    text.replace(at, own.size(), shown);
+  return text;
+}
+
+}  // namespace
 
 struct Arguments::Parser {
   CLI::App app;
@@ -17,10 +31,10 @@ struct Arguments::Parser {
   std::vector<std::pair<std::string, const CLI::Option*>> required;
 
   Parser(const std::string& verb_, const std::string& summary, const std::string& examples)
-      : app(summary, "cowvet " + verb_), verb(verb_) {
+      : app(summary, invocation(verb_)), verb(verb_) {
     app.set_help_flag("-h,--help", "Show this help and end");
     app.allow_extras();
-    app.footer("Examples:\n" + examples + "\n");
+    app.footer("Examples:\n" + with_name(verb, examples) + "\n");
     app.get_formatter()->column_width(34);
   }
 
@@ -151,38 +165,49 @@ std::optional<Exit> Arguments::parse(std::span<char* const> arguments, Console& 
     wrong = error.what();
   }
   if (wrong.empty()) return std::nullopt;
-  console.complain(fmt::format("{}: {}: see 'cowvet {} --help'", parser_->verb, wrong, parser_->verb));
+  console.complain(fmt::format("{}{}: see '{} --help'",
+                               called_as() == Program::qemu_io ? "" : parser_->verb + ": ", wrong,
+                               invocation(parser_->verb)));
   return Exit::failed;
 }
 
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-  double value = 0;
+ReadSize read_size(std::string_view text) {
+  constexpr ReadSize malformed{.status = SizeStatus::malformed};
+  constexpr ReadSize too_large{.status = SizeStatus::too_large};
   std::uint64_t whole = 0;
   const char* const end = text.data() + text.size();
-  if (text.starts_with("0x")) {
+  if (text.starts_with("0x") || text.starts_with("0X")) {
     const auto [stop, error] = std::from_chars(text.data() + 2, end, whole, 16);
-    return error == std::errc{} && stop == end ? std::optional(whole) : std::nullopt;
+    if (error == std::errc::invalid_argument || stop != end) return malformed;
+    return error == std::errc{} ? ReadSize{.bytes = whole} : too_large;
   }
   // A whole number is taken exactly; only a fraction goes through floating point.
   const auto [stop, error] = std::from_chars(text.data(), end, whole);
+  double value = 0;
   const auto [float_stop, float_error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
-  if (error != std::errc{} || float_error != std::errc{} || value < 0) return std::nullopt;
-  const bool fraction = float_stop != stop;
+  if (error == std::errc::invalid_argument || float_error != std::errc{} || value < 0) return malformed;
+  const bool fraction = value != std::floor(value) && float_stop != stop;
   const std::string_view suffix(float_stop, static_cast<std::size_t>(end - float_stop));
-  if (suffix.size() > 1) return std::nullopt;
+  if (suffix.size() > 1) return malformed;
   unsigned shift = 0;
   if (!suffix.empty()) {
     constexpr std::string_view suffixes = "bkmgtpe";
     const char letter =
         suffix[0] >= 'A' && suffix[0] <= 'Z' ? static_cast<char>(suffix[0] - 'A' + 'a') : suffix[0];
     const auto power = suffixes.find(letter);
-    if (power == std::string_view::npos) return std::nullopt;
+    if (power == std::string_view::npos) return malformed;
     shift = 10 * static_cast<unsigned>(power);
   }
-  if (!fraction) return whole > (UINT64_MAX >> shift) ? std::nullopt : std::optional(whole << shift);
+  if (fraction && shift == 0) return malformed;  // there is no part of a byte
+  if (error != std::errc{}) return too_large;
+  if (!fraction) return whole > (UINT64_MAX >> shift) ? too_large : ReadSize{.bytes = whole << shift};
   const double bytes = std::floor(std::ldexp(value, static_cast<int>(shift)));
-  if (bytes >= 0x1p63) return std::nullopt;
-  return static_cast<std::uint64_t>(bytes);
+  return bytes >= 0x1p63 ? too_large : ReadSize{.bytes = static_cast<std::uint64_t>(bytes)};
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  const auto size = read_size(text);
+  return size.status == SizeStatus::good ? std::optional(size.bytes) : std::nullopt;
 }
 
 namespace {
@@ -206,10 +231,14 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
+  // At most every third letter may be wrong, or two neighbours changed places; the dashes are no letters.
+  const auto letters = [](std::string_view text) {
+    return text.size() - std::min(text.find_first_not_of('-'), text.size());
+  };
   std::string_view best;
-  std::size_t least = word.size() / 3 + 2;  // at most a third of the word plus one is wrong
+  std::size_t least = std::max<std::size_t>(letters(word) / 3, letters(word) > 3 ? 2 : 1) + 1;
   for (const auto candidate : candidates) {
-    if (const auto d = distance(word, candidate); d < least && d < candidate.size()) {
+    if (const auto d = distance(word, candidate); d < least && d < letters(candidate)) {
       least = d;
       best = candidate;
     }

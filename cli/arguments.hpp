@@ -49,8 +49,15 @@ class Arguments {
   std::unique_ptr<Parser> parser_;
 };
 
-// "64k" as bytes: a decimal number, fractions allowed, with b, k, M, G, T, P or E for powers of 1024, or "0x" and a
-// hexadecimal number. Nothing when it is none of these or doesn't fit.
+// "64k" as bytes: a decimal number with b, k, M, G, T, P or E for powers of 1024, fractions of these allowed,
+// or "0x" and a hexadecimal number.
+enum class SizeStatus : std::uint8_t { good, malformed, too_large };
+struct ReadSize {
+  SizeStatus status = SizeStatus::good;
+  std::uint64_t bytes = 0;
+};
+[[nodiscard]] ReadSize read_size(std::string_view text);
+// The same; nothing when it is no size or doesn't fit.
 [[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text);
 
 // The candidate that `word` probably means; empty when none is near.

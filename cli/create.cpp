@@ -11,6 +11,7 @@
 #include "cli/creation.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
+#include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "engine/chain.hpp"
@@ -36,7 +37,9 @@ base::Result<void> consider_backing(const Request& request, CreationWords& words
   if (!backing) return {};
   const auto format = words.get("backing_fmt");
   if (!format || format->empty())
-    return base::fail(ErrorKind::usage, "the backing file's format must be said: add -F qcow2 or -F raw");
+    return base::fail(ErrorKind::usage,
+                      worded("the backing file's format must be said: add -F qcow2 or -F raw",
+                             "Backing file specified without backing format"));
   const auto path = storage::backing_path(request.file, *backing);
   if (path == request.file)
     return base::fail(ErrorKind::usage, "an image can't be its own backing file: give it another name");
@@ -125,7 +128,8 @@ base::Result<void> create_as(const Request& request, Console& console) {
   if (!request.backing_format.empty()) words.set("backing_fmt", request.backing_format);
   if (auto fine = consider_backing(request, words); !fine) return fine;
   if (!words.get("size"))
-    return base::fail(ErrorKind::usage, "the disk's size is missing: give one such as 10G");
+    return base::fail(ErrorKind::usage, worded("the disk's size is missing: give one such as 10G",
+                                               "Image creation needs a size parameter"));
   const auto options = words.options(secrets);
   if (!options) return std::unexpected(options.error());
   if (request.format == "qcow2")

@@ -10,6 +10,7 @@
 
 #include "base/text.hpp"
 #include "cli/arguments.hpp"
+#include "cli/program.hpp"
 
 namespace cowvet::cli {
 
@@ -102,8 +103,9 @@ base::Result<void> CreationWords::add(std::string_view list) {
       const auto meant = nearest(name, names);
       return base::fail(
           ErrorKind::usage,
-          fmt::format("{} images have no option '{}'{}", qcow2_ ? "qcow2" : "raw", base::escape(name),
-                      meant.empty() ? ": see the manual" : fmt::format(": did you mean '{}'?", meant)));
+          worded(fmt::format("{} images have no option '{}'{}", qcow2_ ? "qcow2" : "raw", base::escape(name),
+                             meant.empty() ? ": see the manual" : fmt::format(": did you mean '{}'?", meant)),
+                 fmt::format("Invalid parameter '{}'", base::escape(name))));
     }
     given_[name] = value;
   }

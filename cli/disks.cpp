@@ -8,6 +8,7 @@
 
 #include "base/text.hpp"
 #include "cli/image_options.hpp"
+#include "cli/program.hpp"
 #include "storage/file.hpp"
 #include "storage/locks.hpp"
 
@@ -83,17 +84,23 @@ base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, co
   const auto io = words.io == "posix"   ? storage::Io::posix
                   : words.io == "uring" ? storage::Io::uring
                                         : storage::Io::automatic;
-  return engine::open_image(
+  auto opened = engine::open_image(
       image, options,
       [&](const std::string& file, bool writable) -> base::Result<std::unique_ptr<storage::Device>> {
         if (!writable && !words.force_share) {
           const auto locks = storage::image_in_use(file);
           if (locks && locks->in_use_for_writing())
-            return base::fail(base::ErrorKind::in_use,
-                              "another program may write to it: end that first (-U reads it all the same)");
+            return std::unexpected(file_error(
+                file, false,
+                {.kind = base::ErrorKind::in_use,
+                 .message = "another program may write to it: end that first (-U reads it all the same)"}));
         }
-        return storage::open_file(file, {.writable = writable, .io = io, .lock = !words.force_share});
+        auto device = storage::open_file(file, {.writable = writable, .io = io, .lock = !words.force_share});
+        if (!device) return std::unexpected(file_error(file, writable, std::move(device.error())));
+        return device;
       });
+  if (!opened) opened.error().opening = true;
+  return opened;
 }
 
 }  // namespace cowvet::cli

@@ -6,6 +6,7 @@
 #include <malloc.h>
 
 #include "cli/console.hpp"
+#include "cli/program.hpp"
 #include "cli/verbs.hpp"
 
 int main(int argc, char** argv) {
@@ -14,7 +15,8 @@ int main(int argc, char** argv) {
   // would be that of all its steps together.
   (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
   (void)std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), which Console knows
-  Console console;
+  call_as(program_named(argc > 0 ? argv[0] : ""));
+  Console console(name_of(called_as()));
   const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
   const Exit code = run(arguments.subspan(argc > 0 ? 1 : 0), console);
   return static_cast<int>(console.flush() ? code : worse(code, Exit::failed));

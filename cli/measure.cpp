@@ -3,6 +3,7 @@
 
 #include "base/checked.hpp"
 #include "cli/creation.hpp"
+#include "cli/disks.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "engine/chain.hpp"
@@ -14,7 +15,8 @@ namespace {
 
 struct Request {
   std::string image, image_format, format = "raw", output = "human", snapshot;
-  std::vector<std::string> words, objects;
+  std::vector<std::string> words;
+  DiskWords opening;
   std::optional<std::uint64_t> size;
 };
 
@@ -40,12 +42,11 @@ base::Result<engine::Measure> measure_as(Request& request) {
   if (request.image.empty() == !request.size)
     return base::fail(base::ErrorKind::usage, "give either --size or an image");
   CreationWords words(request.format == "qcow2");
-  Secrets secrets;
-  for (const auto& object : request.objects)
-    if (auto added = secrets.add(object); !added) return std::unexpected(added.error());
+  const auto secrets = request.opening.secrets();
+  if (!secrets) return std::unexpected(secrets.error());
   for (const auto& list : request.words)
     if (auto added = words.add(list); !added) return std::unexpected(added.error());
-  auto options = words.options(secrets);
+  auto options = words.options(*secrets);
   if (!options) return std::unexpected(options.error());
   if (request.format == "qcow2")
     if (auto fine = engine::measure_qcow2(*options, 0); !fine) return std::unexpected(fine.error());
@@ -56,8 +57,7 @@ base::Result<engine::Measure> measure_as(Request& request) {
     if (request.image_format == "qcow2") chain.format = engine::ImageFormat::qcow2;
     if (request.image_format == "raw") chain.format = engine::ImageFormat::raw;
     if (!request.snapshot.empty()) chain.snapshot = request.snapshot;
-    const auto image = engine::open_image(
-        request.image, chain, [](const std::string& file, bool) { return storage::open_file(file); });
+    const auto image = open_disk(request.image, request.opening, std::move(chain));
     if (!image) return std::unexpected(image.error());
     const auto bytes = data_bytes(**image, unit);
     if (!bytes) return std::unexpected(bytes.error());
@@ -79,7 +79,8 @@ Exit measure(std::span<char* const> words, Console& console) {
                       "  cowvet measure -O qcow2 -o cluster_size=2M disk.raw   # when that is converted");
   arguments.word("-O", request.format, {"qcow2", "raw"}, "The new image's format; raw when not given");
   arguments.texts("-o", request.words, "KEY=VALUE,...", "Options of the new image, as for create");
-  arguments.texts("--object", request.objects, "SECRET", "A password: secret,id=ID,file=FILE");
+  request.opening.add_force_share(arguments);
+  request.opening.add_to(arguments);
   arguments.size("--size", request.size, "The disk's size, when there is no image to be converted");
   arguments.word("-f", request.image_format, {"qcow2", "raw"},
                  "The image's format; found out when not given");

@@ -4,6 +4,7 @@
 
 #include "base/text.hpp"
 #include "cli/image_options.hpp"
+#include "cli/program.hpp"
 #include "storage/locks.hpp"
 
 namespace cowvet::cli {
@@ -42,13 +43,22 @@ analyzer::Format chosen_format(const Shared& shared) {
 }
 
 std::string about(std::string_view file, const base::Error& error) {
+  if (stands_in() && (error.opening || error.kind == base::ErrorKind::wrong_format))
+    return about_opening(file, error);
   return fmt::format("{}: {}", base::escape(file), error.message);
 }
 
 base::Result<std::unique_ptr<storage::Device>> open_quietly(const std::string& file, const Shared& shared) {
   using storage::Io;
   const Io io = shared.io == "posix" ? Io::posix : shared.io == "uring" ? Io::uring : Io::automatic;
-  return storage::open_file(file, {.io = io});
+  // Whose place we take would not look at it; cowvet does, and says so (warned_in_use).
+  if (stands_in() && !shared.force_share)
+    if (const auto locks = storage::image_in_use(file); locks && locks->in_use_for_writing())
+      return std::unexpected(
+          file_error(file, false, base::Error{.kind = base::ErrorKind::in_use, .message = {}}));
+  auto device = storage::open_file(file, {.io = io});
+  if (!device) return std::unexpected(file_error(file, false, std::move(device.error())));
+  return device;
 }
 
 base::Result<std::unique_ptr<storage::Device>> open_image(const std::string& file, const Shared& shared,

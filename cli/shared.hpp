@@ -35,7 +35,8 @@ void add_output(Arguments& arguments, std::string& output, std::initializer_list
 
 [[nodiscard]] analyzer::Format chosen_format(const Shared& shared);
 
-// "FILE: what is wrong: what to do", with the file's name made fit for a terminal.
+// "FILE: what is wrong: what to do", with the file's name made fit for a terminal; where another program's place is
+// taken, in its words (program.hpp).
 [[nodiscard]] std::string about(std::string_view file, const base::Error& error);
 
 // Opens an image for reading.

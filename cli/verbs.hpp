@@ -23,6 +23,8 @@ Exit resize(std::span<char* const> arguments, Console& console);
 Exit amend(std::span<char* const> arguments, Console& console);
 Exit bitmap(std::span<char* const> arguments, Console& console);
 Exit compare(std::span<char* const> arguments, Console& console);
+Exit io(std::span<char* const> arguments, Console& console);
+Exit bench(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
 Exit rules(std::span<char* const> arguments, Console& console);
@@ -40,6 +42,8 @@ inline constexpr Verb verbs[] = {
     {"amend", "Change the options of an image", amend},
     {"bitmap", "Add, remove and change dirty bitmaps", bitmap},
     {"compare", "Say whether two images show the same disk", compare},
+    {"io", "Read and write a disk, in qemu-io's command language", io},
+    {"bench", "Measure how fast an image is read or written", bench},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},
     {"rules", "List everything that is checked, or explain one rule", rules},

@@ -279,6 +279,7 @@ base::Result<void> ClusterWriter::write_stream(std::uint64_t at, base::ConstByte
   base::Result<void> done;
   if (host->raw() >> std::min(g.compressed_shift(), 56U) != 0)
     done = base::fail(base::ErrorKind::limit, "the image file is too large for compressed clusters");
+  image_.streams.forget();
   if (done) done = image_.file.write(host->raw(), stream);
   if (done) done = cover((last_sector * sector / g.cluster_size() + 1) * g.cluster_size());
   if (!done) {

@@ -38,7 +38,8 @@ std::string named_bits(std::uint64_t bits, base::ConstBytes names) {
 base::Result<void> check_fields(const Header& h) {
   const auto& v2 = h.v2;
   if (v2.magic != format::qcow_magic)
-    return unusable("not a qcow2 image: it does not begin with the magic \"QFI\\xfb\"");
+    return base::fail(ErrorKind::wrong_format,
+                      "not a qcow2 image: it does not begin with the magic \"QFI\\xfb\"");
   if (v2.version != 2 && v2.version != 3)
     return unusable(fmt::format("qcow2 version {} is not known: versions 2 and 3 can be opened", v2.version));
   if (v2.cluster_bits < limits::min_cluster_bits || v2.cluster_bits > limits::max_cluster_bits)
@@ -93,7 +94,8 @@ base::Result<HeaderArea> HeaderArea::open(Medium& medium) {
   if (request.os_error != 0) return std::unexpected(complete(request, "header").error());
   const auto header =
       format::decode_header(base::ConstBytes(start).first(static_cast<std::size_t>(request.valid)));
-  if (!header) return base::fail(ErrorKind::usage, "not a qcow2 image: the file is shorter than a header");
+  if (!header)
+    return base::fail(ErrorKind::wrong_format, "not a qcow2 image: the file is shorter than a header");
   if (auto fine = check_fields(*header); !fine) return std::unexpected(fine.error());
   const auto geometry =
       format::Geometry::make(header->v2.cluster_bits, header->v3.refcount_order, header->extended_l2());

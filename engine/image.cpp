@@ -22,6 +22,7 @@ Image::Image(storage::Device& device, HeaderArea area, const OpenOptions& option
   reading.crypt = static_cast<format::CryptMethod>(fields().v2.crypt_method);
   reading.tables = &tables;
   reading.image = &file;
+  reading.streams = &streams;
   reading.data = data ? &*data : nullptr;
   reading.cipher = options.cipher;
   reading.backing = options.backing;

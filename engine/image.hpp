@@ -43,6 +43,7 @@ class Image {
   std::vector<format::Snapshot> snapshots;
   std::uint64_t snapshot_bytes = 0;           // of their table
   std::optional<base::Error> snapshot_fault;  // why they can't be read, and the image not be written
+  StreamCache streams;
   ReadContext reading;
   LayerReader active;
 

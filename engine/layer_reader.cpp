@@ -108,7 +108,6 @@ base::Result<void> LayerReader::read(std::uint64_t at, base::MutableBytes into, 
     if (auto done = read_data(data); !done) return done;
     if (auto done = read_compressed(streams); !done) return done;
     data.clear();
-    streams.clear();
     return {};
   };
   while (!into.empty()) {
@@ -179,12 +178,21 @@ base::Result<void> LayerReader::read_data(std::span<const Piece> pieces) const {
   return {};
 }
 
-base::Result<void> LayerReader::read_compressed(std::span<const Piece> pieces) const {
+base::Result<void> LayerReader::read_compressed(std::vector<Piece>& pieces) const {
+  const auto& g = c_.rules.geometry;
+  const auto size = static_cast<std::size_t>(g.cluster_size());
+  const auto copy = [&](const Piece& piece, const std::byte* cluster) {
+    const auto begin = static_cast<std::size_t>(piece.guest & (g.cluster_size() - 1));
+    std::ranges::copy(base::ConstBytes(cluster, size).subspan(begin, piece.into.size()), piece.into.begin());
+  };
+  std::erase_if(pieces, [&](const Piece& piece) {
+    const auto kept = piece.into.size() == size ? nullptr : c_.streams->find(piece.run.entry.word);
+    if (kept != nullptr) copy(piece, kept.get());
+    return kept != nullptr;
+  });
   if (pieces.empty()) return {};
   thread_local format::Decoder decoder;
   thread_local std::vector<std::byte> payloads;
-  thread_local std::vector<std::byte> cluster;
-  const auto& g = c_.rules.geometry;
   std::uint64_t total = 0;
   for (const auto& piece : pieces) total += g.compressed_range(piece.run.entry).length();
   payloads.resize(std::max<std::size_t>(payloads.size(), static_cast<std::size_t>(total)));
@@ -203,18 +211,18 @@ base::Result<void> LayerReader::read_compressed(std::span<const Piece> pieces) c
     // The last sector may lie behind the file's end: the stream itself decides whether it is whole.
     if (batch[i].os_error != 0) return complete(batch[i], "compressed cluster");
     const auto payload = batch[i].into.first(static_cast<std::size_t>(batch[i].valid));
-    const bool entire = piece.into.size() == g.cluster_size();
-    if (!entire) cluster.resize(static_cast<std::size_t>(g.cluster_size()));
-    const auto out = entire ? piece.into : base::MutableBytes(cluster);
+    const bool entire = piece.into.size() == size;
+    const auto cluster = entire ? nullptr : std::make_shared_for_overwrite<std::byte[]>(size);
+    const auto out = entire ? piece.into : base::MutableBytes(cluster.get(), size);
     const auto decoded = decoder.decode(c_.codec, payload, out);
     if (decoded.produced != out.size() || (decoded.status != format::Decoded::Status::ok &&
                                            decoded.status != format::Decoded::Status::overlong))
       return fault_at(piece.guest, told(decoded.status));
-    if (!entire)
-      std::ranges::copy(
-          out.subspan(static_cast<std::size_t>(piece.guest & (g.cluster_size() - 1)), piece.into.size()),
-          piece.into.begin());
+    if (entire) continue;
+    copy(piece, cluster.get());
+    c_.streams->keep(piece.run.entry.word, cluster);
   }
+  pieces.clear();
   return {};
 }
 

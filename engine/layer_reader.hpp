@@ -10,6 +10,7 @@
 #include "engine/cipher.hpp"
 #include "engine/disk.hpp"
 #include "engine/slot.hpp"
+#include "engine/stream_cache.hpp"
 #include "format/compression.hpp"
 
 namespace cowvet::engine {
@@ -29,6 +30,7 @@ struct ReadContext {
   format::CryptMethod crypt = format::CryptMethod::none;
   const TableCache* tables = nullptr;
   const Medium* image = nullptr;
+  StreamCache* streams = nullptr;
   const Medium* data = nullptr;  // null: the external data file was not given
   std::shared_ptr<const Cipher> cipher = nullptr;
   std::shared_ptr<const Disk> backing = nullptr;
@@ -63,7 +65,8 @@ class LayerReader {
   [[nodiscard]] base::Result<void> read_below(std::uint64_t at, base::MutableBytes into,
                                               std::uint64_t visible) const;
   [[nodiscard]] base::Result<void> read_data(std::span<const Piece> pieces) const;
-  [[nodiscard]] base::Result<void> read_compressed(std::span<const Piece> pieces) const;
+  // `pieces` is left empty.
+  [[nodiscard]] base::Result<void> read_compressed(std::vector<Piece>& pieces) const;
 
   const ReadContext& c_;
   const std::vector<std::uint64_t>& l1_;

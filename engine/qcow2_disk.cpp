@@ -274,10 +274,9 @@ base::Result<std::unique_ptr<Disk>> Qcow2Disk::snapshot_disk(std::string_view na
 
 base::Result<void> Qcow2Disk::read_vm_state(std::uint64_t at, base::MutableBytes into) const {
   const auto& image = *impl_->image;
-  const std::uint64_t end = image.l1.size() * image.geometry().span();
   const std::uint64_t begin = image.vm_state_begin();
-  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), end > begin ? end - begin : 0); !fine)
-    return fine;
+  const auto room = format::limits::max_virtual_size - std::min(begin, format::limits::max_virtual_size);
+  if (auto fine = within_disk(base::GuestOffset{at}, into.size(), room); !fine) return fine;
   return image.active.read(begin + at, into, 0);
 }
 

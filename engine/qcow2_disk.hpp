@@ -105,7 +105,8 @@ class Qcow2Disk final : public Disk {
   // A snapshot's content as a read-only disk; lives as long as this disk and sees it as it is.
   [[nodiscard]] base::Result<std::unique_ptr<Disk>> snapshot_disk(std::string_view name) const;
 
-  // VM state, at offset 0 of the area behind the disk: for programs that save and load it.
+  // VM state, at offset 0 of the area behind the disk: for programs that save and load it. What was never written reads
+  // as zeros.
   [[nodiscard]] base::Result<void> read_vm_state(std::uint64_t at, base::MutableBytes into) const;
   [[nodiscard]] base::Result<void> write_vm_state(std::uint64_t at, base::ConstBytes bytes);
 

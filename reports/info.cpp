@@ -194,10 +194,7 @@ std::string one_text(const InfoReport& report) {
   }
   if (info.backing_format)
     out += fmt::format("backing file format: {}\n", base::escape(*info.backing_format));
-  out += snapshot_list(info.snapshots);
-  out += "Format specific information:\n";
-  add_lines(out, specific(info), 4);
-  return out;
+  return out + snapshot_list(info.snapshots) + format_specific_text(info);
 }
 
 }  // namespace
@@ -207,6 +204,13 @@ std::string snapshot_list(std::span<const SnapshotLine> snapshots) {
   std::string out =
       "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
   for (const auto& s : snapshots) out += line_of(s);
+  return out;
+}
+
+std::string format_specific_text(const analyzer::Info& info) {
+  if (!info.qcow2()) return {};
+  std::string out = "Format specific information:\n";
+  add_lines(out, specific(info), 4);
   return out;
 }
 

@@ -25,6 +25,8 @@ struct SnapshotLine {
 // The list with its headings; nothing for no snapshots.
 [[nodiscard]] std::string snapshot_list(std::span<const SnapshotLine> snapshots);
 
+// "Format specific information:" with its lines; empty for a raw image.
+[[nodiscard]] std::string format_specific_text(const analyzer::Info& info);
 [[nodiscard]] std::string info_text(std::span<const InfoReport> chain);
 // An object, or with `as_chain` an array, top first. schemas/info.json describes it.
 [[nodiscard]] std::string info_json(std::span<const InfoReport> chain, bool as_chain);

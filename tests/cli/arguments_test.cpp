@@ -20,21 +20,31 @@ TEST(Sizes, are_those_of_qemu_img) {
   EXPECT_EQ(parse_size("0.5k"), 512U);
   EXPECT_EQ(parse_size("0x10000"), 65536U);
   EXPECT_EQ(parse_size("7E"), 7ULL << 60);
+  EXPECT_EQ(parse_size("1.0"), 1U);
+  EXPECT_EQ(parse_size("0X1f"), 31U);
   EXPECT_EQ(parse_size("9007199254740993"), 9007199254740993U) << "no detour through floating point";
 }
 
 TEST(Sizes, that_are_none_are_refused) {
-  for (const auto* text :
-       {"", "k", "-1", "1kb", "1 k", "1x", "16E", "99999999999999999999", "nan", "1e3", "0x", "0x1k"})
+  for (const auto* text : {"", "k", "-1", "1kb", "1 k", "1x", "16E", "99999999999999999999", "nan", "1e3",
+                           "0x", "0x1k", "1.3", "1.5b"})
     EXPECT_EQ(parse_size(text), std::nullopt) << text;
+  EXPECT_EQ(read_size("16E").status, SizeStatus::too_large);
+  EXPECT_EQ(read_size("99999999999999999999").status, SizeStatus::too_large);
+  EXPECT_EQ(read_size("1x").status, SizeStatus::malformed);
 }
 
 TEST(Suggestions, name_what_is_near_and_nothing_else) {
-  constexpr std::array<std::string_view, 4> words{"check", "info", "map", "--output"};
+  constexpr std::array<std::string_view, 6> words{"check", "info", "map", "--output", "--io", "-f"};
   EXPECT_EQ(nearest("chek", words), "check");
   EXPECT_EQ(nearest("ceck", words), "check");
   EXPECT_EQ(nearest("inof", words), "info");
   EXPECT_EQ(nearest("--outptu", words), "--output");
+  EXPECT_EQ(nearest("mpa", words), "") << "two of three letters";
+  EXPECT_EQ(nearest("--oi", words), "") << "the dashes are no likeness";
+  EXPECT_EQ(nearest("--ioo", words), "--io");
+  EXPECT_EQ(nearest("--frob", words), "");
+  EXPECT_EQ(nearest("-x", words), "");
   EXPECT_EQ(nearest("frobnicate", words), "");
   EXPECT_EQ(nearest("", words), "");
 }
