@@ -1,5 +1,8 @@
 #include "cli/disks.hpp"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -37,6 +40,16 @@ base::Result<Secrets> DiskWords::secrets() const {
   for (const auto& object : objects)
     if (auto added = secrets.add(object); !added) return std::unexpected(std::move(added.error()));
   return secrets;
+}
+
+base::Result<void> check_cache_mode(const std::string& mode) {
+  constexpr std::array<std::string_view, 6> modes{"",           "none",  "writeback", "writethrough",
+                                                  "directsync", "unsafe"};
+  if (std::ranges::find(modes, mode) != modes.end()) return {};
+  return base::fail(
+      base::ErrorKind::usage,
+      fmt::format("there is no cache mode '{}': use none, writeback, writethrough, directsync or unsafe",
+                  base::escape(mode)));
 }
 
 engine::ImageFormat image_format(const std::string& name) {

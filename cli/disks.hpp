@@ -31,6 +31,9 @@ struct DiskWords {
   [[nodiscard]] base::Result<Secrets> secrets() const;
 };
 
+// Error usage: no cache mode of qemu-img's; an empty one is the default.
+[[nodiscard]] base::Result<void> check_cache_mode(const std::string& mode);
+
 // Opens `image`, a name or an option list as `words` say, with its chain. `options.format` counts unless the
 // option list says another; so does its password: without one, the only secret given opens every layer.
 // Errors: in_use when another program may write to it; as engine::open_image() otherwise.

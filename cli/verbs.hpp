@@ -17,6 +17,8 @@ Exit check(std::span<char* const> arguments, Console& console);
 Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
+Exit convert(std::span<char* const> arguments, Console& console);
+Exit dd(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
@@ -29,6 +31,8 @@ inline constexpr Verb verbs[] = {
     {"info", "Print what an image says of itself", info},
     {"map", "Print where the bytes of a disk lie", map},
     {"create", "Make a new image", create},
+    {"convert", "Copy the content of images into another one", convert},
+    {"dd", "Copy a part of an image into another one", dd},
     {"measure", "Tell how much space a new image would take", measure},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},

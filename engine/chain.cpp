@@ -24,10 +24,12 @@ class Layer final : public OpenImage {
  public:
   [[nodiscard]] Disk& disk() override { return view_ ? *view_ : *disk_; }
   [[nodiscard]] Qcow2Disk* qcow2() override { return view_ ? nullptr : qcow2_; }
+  [[nodiscard]] Qcow2Disk* qcow2_image() override { return qcow2_; }
   [[nodiscard]] const std::string& file() const override { return file_; }
   [[nodiscard]] ImageFormat format() const override { return format_; }
   [[nodiscard]] OpenImage* backing() override { return backing_.get(); }
   [[nodiscard]] storage::Device& device() override { return *device_; }
+  [[nodiscard]] const storage::Device* data_file() const override { return data_file_.get(); }
   [[nodiscard]] base::Result<void> close() override {
     return qcow2_ != nullptr ? qcow2_->close() : disk_->flush();
   }
