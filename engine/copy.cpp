@@ -31,7 +31,7 @@ namespace {
 
 using Kind = CopyRun::Kind;
 
-constexpr std::uint64_t piece_bytes = 512 << 10;  // of a step: what stays in a core's cache
+constexpr std::uint64_t piece_bytes = 256 << 10;  // of a step: what stays in a core's cache
 constexpr std::uint64_t most_memory = 48 << 20;  // of all steps under way, without what is compressed of them
 constexpr unsigned most_jobs = 8;
 constexpr std::uint64_t sector = 512;

@@ -257,6 +257,8 @@ base::Result<void> FileDevice::resize(std::uint64_t size) {
     return base::fail(base::ErrorKind::usage,
                       "a block device has a fixed size: resize it with its own tools");
   if (size > file_limit) return std::unexpected(system_error("resizing", EFBIG));
+  // Emptying an empty file would make ext4 start writing all of it out at the end.
+  if (size == this->size()) return {};
   while (::ftruncate(file_.get(), static_cast<off_t>(size)) != 0)
     if (errno != EINTR) return std::unexpected(system_error("resizing", errno));
   size_.store(size);
