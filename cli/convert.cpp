@@ -8,7 +8,6 @@
 #include "base/text.hpp"
 #include "cli/conversion.hpp"
 #include "cli/shared.hpp"
-#include "cli/snapshot_words.hpp"
 #include "cli/verbs.hpp"
 
 namespace cowvet::cli {
@@ -47,6 +46,8 @@ std::string contradiction(const Request& r) {
   if (r.disks.image_options && !r.format.empty()) return "--image-opts says the format: leave -f out";
   if (r.no_create && !r.words.empty()) return "-o is for a target that is made: leave it or -n out";
   if (r.skip_broken && !r.bitmaps) return "--skip-broken-bitmaps is for --bitmaps: add that";
+  if (r.bitmaps && r.target_format == "raw")
+    return "raw images can't hold bitmaps: add -O qcow2, or leave --bitmaps out";
   if (several && r.bitmaps) return "bitmaps can be copied from one image only: leave --bitmaps out";
   if (several && !r.snapshot.empty()) return "-l takes one image: leave the others out";
   if (several && !r.backing.empty()) return "several images have no backing file in common: leave -B out";
@@ -73,18 +74,7 @@ std::unexpected<base::Error> about_convert(base::Error error) {
 
 base::Result<void> open_sources(const Request& r, Conversion& c) {
   for (const auto& file : std::span(r.files).first(r.files.size() - 1)) {
-    const engine::ChainOptions options{.format = image_format(r.format)};
-    auto image = open_disk(file, r.disks, options);
-    if (image && !r.snapshot.empty()) {
-      auto by_name = options;
-      by_name.snapshot = r.snapshot;
-      if (auto* const qcow2 = (*image)->qcow2()) {
-        auto meant = meant_snapshot(r.snapshot, qcow2->snapshots());
-        if (!meant) return about_convert(std::move(meant.error()));
-        by_name.snapshot = std::move(*meant);
-      }
-      image = open_disk(file, r.disks, by_name);
-    }
+    auto image = open_snapshot(file, r.disks, {.format = image_format(r.format)}, r.snapshot);
     if (!image) {
       image.error().message = about(file, image.error());
       return std::unexpected(std::move(image.error()));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -57,6 +58,33 @@ engine::ImageFormat image_format(const std::string& name) {
   return name == "qcow2" ? ImageFormat::qcow2 : name == "raw" ? ImageFormat::raw : ImageFormat::probe;
 }
 
+namespace {
+
+// What the engine calls the snapshot that `words` mean: an id or a name.
+base::Result<std::string> meant_snapshot(std::string_view words,
+                                         const std::vector<engine::SnapshotInfo>& snapshots) {
+  using base::ErrorKind;
+  if (!words.starts_with("snapshot.")) return std::string(words);
+  std::optional<std::string> id, name;
+  for (const auto& [key, value] : split_options(words)) {
+    if (key == "snapshot.id")
+      id = value;
+    else if (key == "snapshot.name")
+      name = value;
+    else
+      return base::fail(
+          ErrorKind::usage,
+          fmt::format("-l: '{}' is not known: use snapshot.id and snapshot.name", base::escape(key)));
+  }
+  const auto found = std::ranges::find_if(
+      snapshots, [&](const auto& s) { return (!id || s.id == *id) && (!name || s.name == *name); });
+  if (found == snapshots.end())
+    return base::fail(ErrorKind::usage, fmt::format("there is no snapshot '{}'", base::escape(words)));
+  return found->id;
+}
+
+}  // namespace
+
 base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, const DiskWords& words,
                                                            engine::ChainOptions options) {
   const auto secrets = words.secrets();
@@ -90,6 +118,21 @@ base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, co
         }
         return storage::open_file(file, {.writable = writable, .io = io, .lock = !words.force_share});
       });
+}
+
+base::Result<std::unique_ptr<engine::OpenImage>> open_snapshot(const std::string& image,
+                                                               const DiskWords& words,
+                                                               engine::ChainOptions options,
+                                                               const std::string& snapshot) {
+  auto opened = open_disk(image, words, options);
+  if (!opened || snapshot.empty()) return opened;
+  options.snapshot = snapshot;
+  if (auto* const qcow2 = (*opened)->qcow2()) {
+    auto meant = meant_snapshot(snapshot, qcow2->snapshots());
+    if (!meant) return std::unexpected(std::move(meant.error()));
+    options.snapshot = std::move(*meant);
+  }
+  return open_disk(image, words, options);
 }
 
 }  // namespace cowvet::cli

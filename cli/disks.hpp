@@ -41,6 +41,13 @@ struct DiskWords {
                                                                          const DiskWords& words,
                                                                          engine::ChainOptions options);
 
+// The same, showing an internal snapshot: `snapshot` is its id or name, or snapshot.id=ID,snapshot.name=NAME;
+// the image as it is when empty.
+[[nodiscard]] base::Result<std::unique_ptr<engine::OpenImage>> open_snapshot(const std::string& image,
+                                                                             const DiskWords& words,
+                                                                             engine::ChainOptions options,
+                                                                             const std::string& snapshot);
+
 // "qcow2", "raw" or empty for probing.
 [[nodiscard]] engine::ImageFormat image_format(const std::string& name);
 

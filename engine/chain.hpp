@@ -61,7 +61,9 @@ struct ChainExtent {
   Extent extent;
   std::size_t depth = 0;
 };
-[[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at,
-                                                     std::uint64_t most);
+// Data whose place in its file is a hole: told as data, or as what it reads as.
+enum class Holes : std::uint8_t { data, zero };
+[[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most,
+                                                     Holes holes = Holes::data);
 
 }  // namespace cowvet::engine

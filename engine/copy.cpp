@@ -58,7 +58,7 @@ class Copy {
         options_(options),
         progress_(progress),
         unit_(target.compressed != nullptr ? target.compressed->geometry().cluster_size() : 1),
-        piece_(std::max({piece_bytes, unit_, std::bit_ceil(options.zero_unit)})),
+        piece_(std::max(piece_bytes, unit_)),
         jobs_(std::clamp(options.jobs != 0 ? options.jobs : base::default_jobs(), 1U, most_jobs)),
         plan_(source, unit_, piece_, options.zero_unit == 0, plan_lost()) {
     const std::uint64_t slots =
@@ -77,13 +77,17 @@ class Copy {
   base::Result<void> read(std::uint64_t at, base::MutableBytes into);
   base::Result<void> compare(Slot& slot, base::MutableBytes bytes);
   void find_zeros(Slot& slot, base::ConstBytes bytes) const;
+  void drop_short_zeros(Slot& slot) const;
   void compress(Slot& slot, base::ConstBytes bytes) const;
   base::Result<void> write(const Slot& slot);
   base::Result<void> write_streams(const Slot& slot, const Segment& segment);
   void finish(std::unique_ptr<Slot> slot, base::Result<void> result);
   void fail(std::uint64_t number, base::Error error);
+  // Zeros are looked for in pieces of so many bytes, aligned.
   [[nodiscard]] std::size_t scanned_unit() const {
-    return static_cast<std::size_t>(target_.compressed != nullptr ? unit_ : options_.zero_unit);
+    constexpr std::size_t page = 4096;
+    if (target_.compressed != nullptr) return static_cast<std::size_t>(unit_);
+    return options_.zero_unit % page == 0 ? page : sector;
   }
 
   CopySource& source_;
@@ -216,7 +220,7 @@ base::Result<void> Copy::compare(Slot& slot, base::MutableBytes bytes) {
   if (there != 0)
     if (auto done = target_.below->read(base::GuestOffset{slot.step.at}, other.first(there)); !done)
       return done;
-  const std::size_t unit = std::max<std::size_t>(sector, scanned_unit());
+  const std::size_t unit = scanned_unit();
   for (std::size_t at = 0; at < bytes.size(); at += unit) {
     const std::size_t end_at = std::min(bytes.size(), at + unit);
     if (std::ranges::equal(bytes.subspan(at, end_at - at), other.subspan(at, end_at - at))) continue;
@@ -230,11 +234,11 @@ base::Result<void> Copy::compare(Slot& slot, base::MutableBytes bytes) {
 }
 
 void Copy::find_zeros(Slot& slot, base::ConstBytes bytes) const {
-  const std::size_t unit = scanned_unit();
   if (options_.zero_unit == 0) {
     slot.segments.push_back({Kind::data, 0, bytes.size()});
     return;
   }
+  const std::size_t unit = scanned_unit();
   for (std::size_t at = 0; at < bytes.size();) {
     const std::size_t end = std::min<std::size_t>(
         bytes.size(), at + (unit - static_cast<std::size_t>((slot.step.at + at) % unit)));
@@ -245,6 +249,23 @@ void Copy::find_zeros(Slot& slot, base::ConstBytes bytes) const {
       slot.segments.push_back({kind, at, end});
     at = end;
   }
+  if (options_.zero_unit > unit && target_.compressed == nullptr) drop_short_zeros(slot);
+}
+
+// Zeros between data that are too few are data; those at the borders may go on in the neighbouring steps.
+void Copy::drop_short_zeros(Slot& slot) const {
+  std::vector<Segment> kept;
+  for (std::size_t i = 0; i < slot.segments.size(); ++i) {
+    auto segment = slot.segments[i];
+    const bool inside = i != 0 && i + 1 < slot.segments.size();
+    if (segment.kind == Kind::zero && inside && segment.end - segment.begin < options_.zero_unit)
+      segment.kind = Kind::data;
+    if (!kept.empty() && kept.back().kind == segment.kind)
+      kept.back().end = segment.end;
+    else
+      kept.push_back(segment);
+  }
+  slot.segments = std::move(kept);
 }
 
 // A stream for each cluster of the segments with data, in order.
@@ -258,7 +279,12 @@ void Copy::compress(Slot& slot, base::ConstBytes bytes) const {
         slot.streams.push_back(target_.compressed->compress(cluster));
         continue;
       }
-      std::vector<std::byte> whole(unit);  // the disk's last cluster
+      // The source's last cluster. If the target goes on behind it, that stays.
+      if (target_.disk.size() > source_.size()) {
+        slot.streams.emplace_back();
+        continue;
+      }
+      std::vector<std::byte> whole(unit);
       std::ranges::copy(cluster, whole.begin());
       slot.streams.push_back(target_.compressed->compress(whole));
     }

@@ -23,8 +23,8 @@ struct CopyTarget {
 };
 
 struct CopyOptions {
-  // Aligned zeros of so many bytes (a multiple of 512, at most 16 MiB) are not stored as data; 0: all zeros are.
-  // Compressed clusters are looked at whole.
+  // Zeros of at least so many bytes (a multiple of 512) are not stored as data; 0: all zeros are. Compressed
+  // clusters are looked at whole.
   std::uint64_t zero_unit = 4096;
   unsigned jobs = 0;       // threads; 0: as many as there are cores
   std::uint64_t rate = 0;  // bytes read a second at most; 0: no limit

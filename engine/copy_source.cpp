@@ -53,7 +53,7 @@ base::Result<CopyRun> ChainSource::run(std::uint64_t at, std::uint64_t most) {
   const auto& part = part_at(at);
   const std::uint64_t within = at - part.begin;
   const base::GuestOffset place{part.from + within};
-  const auto found = chain_extent(*part.image, place, std::min(most, part.length - within));
+  const auto found = chain_extent(*part.image, place, std::min(most, part.length - within), Holes::zero);
   if (!found) return about(*part.image, found.error());
   std::uint64_t length = found->extent.length;
   auto kind = found->extent.data && !found->extent.zero ? CopyRun::Kind::data : CopyRun::Kind::zero;
@@ -77,7 +77,7 @@ base::Result<CopyRun::Kind> ChainSource::above_reference(const ChainExtent& foun
   if (own == Kind::data) return Kind::compared;
   if (at >= end) return Kind::kept;  // zeros on both sides
   length = std::min(length, end - at);
-  const auto below = chain_extent(*reference_, base::GuestOffset{at}, length);
+  const auto below = chain_extent(*reference_, base::GuestOffset{at}, length, Holes::zero);
   if (!below) return about(*reference_, below.error());
   length = below->extent.length;
   return below->extent.zero ? Kind::kept : Kind::compared;
