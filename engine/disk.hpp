@@ -31,8 +31,6 @@ class Disk {
 
   [[nodiscard]] virtual std::uint64_t size() const = 0;  // bytes
   [[nodiscard]] virtual bool writable() const = 0;
-  // Whether writes and zeroing of ranges that don't touch may run side by side all the same.
-  [[nodiscard]] virtual bool writes_side_by_side() const { return false; }
 
   // Fills `into` with the bytes from `at`, through the backing files. Error io: what can't be read, with the
   // place; never zeros in its stead. Error usage: the range leaves the disk.

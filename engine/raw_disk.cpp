@@ -21,7 +21,6 @@ class RawDisk final : public Disk {
 
   [[nodiscard]] std::uint64_t size() const override { return size_; }
   [[nodiscard]] bool writable() const override { return writable_; }
-  [[nodiscard]] bool writes_side_by_side() const override { return false; }
   [[nodiscard]] base::Result<void> read(base::GuestOffset at, base::MutableBytes into) const override;
   [[nodiscard]] base::Result<Extent> extent(base::GuestOffset at, std::uint64_t most) const override;
   [[nodiscard]] base::Result<void> write(base::GuestOffset at, base::ConstBytes bytes) override;
