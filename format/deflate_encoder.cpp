@@ -18,9 +18,9 @@ constexpr std::size_t literal_symbols = 286, distance_symbols = 30, length_symbo
 constexpr std::size_t end_of_block = 256, first_length = 257;
 
 // How hard is searched: what measured best on file systems for the size of zlib's level 6.
-constexpr int depth = 6, lazy_depth = 2;
+constexpr int depth = 8, lazy_depth = 3;
 constexpr std::uint32_t enough = 32;      // a match so long is taken at once
-constexpr std::uint32_t lazy_until = 12;  // behind a match so long no better one is looked for
+constexpr std::uint32_t lazy_until = 16;  // behind a match so long no better one is looked for
 constexpr unsigned patience = 6;          // 2^this literals in a row, and every other place is passed over
 constexpr std::size_t block_input = 128 << 10;  // bytes of input in a block at most
 constexpr std::size_t block_sequences = 16384;

@@ -6,8 +6,10 @@ no more space taken but for a margin, and no file left where the command failed.
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from programs import COWVET, LONG, SECRET, cowvet, need, run, scratch
@@ -281,6 +283,20 @@ with scratch() as folder:
         counted["refused"] += 1
         if done.returncode != 1 or (ours / "out").exists() or "cowvet: out: " not in done.stderr:
             complaints.append(f"a full disk: exit {done.returncode}\n{done.stderr}")
+
+    # Stopped: soon, with a reason, and without output.
+    for left in ours.glob("out*"):
+        left.unlink()
+    slow = subprocess.Popen([COWVET, "convert", "-r", "100k", "-O", "qcow2", "plain.raw", "out"], cwd=ours, stderr=subprocess.PIPE, text=True)
+    for _ in range(500):
+        time.sleep(0.02)
+        if (ours / "out").exists() and (ours / "out").stat().st_size > 300000:
+            break
+    slow.send_signal(signal.SIGINT)
+    told = slow.communicate(timeout=30)[1]
+    counted["refused"] += 1
+    if slow.returncode != 1 or "stopped" not in told or (ours / "out").exists():
+        complaints.append(f"not stopped well: exit {slow.returncode}\n{told}")
 
     for words in ([], ["bs=1000", "count=3"], ["bs=1M", "skip=1"], ["bs=1000", "skip=1", "count=7"], ["bs=64k", "skip=1000"], ["count=0"],
                   ["bs=2147483647"], ["bs=1M", "skip=2", "count=2"]):
