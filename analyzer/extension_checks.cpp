@@ -266,9 +266,9 @@ void judge_slack(Image& image, std::uint64_t begin, std::uint64_t end) {
       base::ConstBytes{image.cluster0}.first(std::min<std::size_t>(image.cluster0.size(), end));
   if (begin >= bytes.size()) return;
   const auto slack = bytes.subspan(begin);
+  if (base::all_zero(slack)) return;
   const auto nonzero = [](std::byte b) { return b != std::byte{0}; };
   const auto first = std::ranges::find_if(slack, nonzero);
-  if (first == slack.end()) return;
   const auto after_last = std::ranges::find_if(slack | std::views::reverse, nonzero).base();
   const auto at = static_cast<std::uint64_t>(first - slack.begin());
   const auto length = static_cast<std::uint64_t>(after_last - first);

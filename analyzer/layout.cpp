@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "analyzer/counting.hpp"
 #include "analyzer/image.hpp"
@@ -19,9 +20,10 @@ constexpr std::uint64_t label_budget =
 // Puts runs together and hands them on in order.
 class Writer {
  public:
-  Writer(const Image& image, const std::function<void(const LayoutRun&)>& visit)
+  Writer(const Image& image, std::span<const Region> regions,
+         const std::function<void(const LayoutRun&)>& visit)
       : image_(image), g_(*image.geometry), visit_(visit) {
-    for (const auto& region : image.regions)
+    for (const auto& region : regions)
       if (region.length != 0) names_.try_emplace(g_.cluster_of(region.begin).raw(), region.where);
   }
   ~Writer() { flush(); }
@@ -87,15 +89,14 @@ base::Result<LayoutSummary> layout(const storage::Device& device, const Options&
   const unsigned jobs = options.jobs != 0 ? options.jobs : base::default_jobs();
 
   Refcounts refcounts(image);
-  MetadataMap metadata;
-  for (const auto& region : image.regions) metadata.add(region);
+  MetadataMap metadata(std::exchange(image.regions, {}));
   refcounts.read_table(metadata);
   metadata.seal(g);
   MappingWalk walk(image, metadata, refcounts, jobs);
   auto labels = LabelMap::make(base::divide_up(image.eof, g.cluster_size()),
                                options.memory_limit.value_or(label_budget));
   if (!labels) return std::unexpected(labels.error());
-  Writer writer(image, visit);
+  Writer writer(image, metadata.regions(), visit);
   do {
     metadata.label(**labels, g);
     refcounts.label_blocks(**labels);

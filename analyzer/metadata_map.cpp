@@ -7,8 +7,6 @@
 
 namespace cowvet::analyzer {
 
-void MetadataMap::add(Region region) { regions_.push_back(std::move(region)); }
-
 void MetadataMap::seal(const format::Geometry& geometry) {
   std::ranges::sort(blocks_);
   spans_.clear();

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "analyzer/image.hpp"
@@ -15,7 +16,7 @@ namespace cowvet::analyzer {
 // Metadata whose place is known before the walk: nobody may take it for an L2 table.
 class MetadataMap {
  public:
-  void add(Region region);
+  explicit MetadataMap(std::vector<Region> regions) : regions_(std::move(regions)) {}
   void add_block(base::HostCluster block) { blocks_.push_back(block.raw()); }
   void seal(const format::Geometry& geometry);
   // Gives every region's clusters their label (refcount blocks are labelled by who has read their table).

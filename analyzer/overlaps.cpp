@@ -165,12 +165,12 @@ base::Result<void> report_overlaps(Image& image, MappingWalk& walk, const Metada
 void report_repeated_tables(Image& image, const MappingWalk& walk) {
   const auto& g = *image.geometry;
   const Naming naming(image, walk.trees());
-  for (const auto& [table, repeat] : walk.repeats()) {
+  for (const auto& repeat : walk.repeats()) {
     Finding f{"l1/alias"_rule};
-    f.host = {HostOffset{table}, g.cluster_size()};
-    f.actual = Value::hex(table);
+    f.host = {repeat.table, g.cluster_size()};
+    f.actual = Value::hex(repeat.table.raw());
     f.detail = fmt::format("{} L1 entries name this L2 table", repeat.times);
-    for (const auto& place : repeat.places) {
+    for (const auto& place : walk.places(repeat)) {
       const auto& tree = walk.trees()[place.tree];
       const base::GuestOffset guest{place.index * g.span()};
       naming.put_guest(f, tree, guest, g.span());
@@ -183,7 +183,7 @@ void report_repeated_tables(Image& image, const MappingWalk& walk) {
     if (constexpr std::uint64_t very_often = 1024; repeat.times >= very_often)
       image.report(Finding{"security/l1-fanout"_rule}
                        .at(f.where)
-                       .on(HostOffset{table}, g.cluster_size())
+                       .on(repeat.table, g.cluster_size())
                        .found(Value::dec(repeat.times)));
     image.report(std::move(f));
   }

@@ -21,6 +21,7 @@ using format::L1Entry;
 namespace {
 
 constexpr std::uint64_t slice_bytes = 4ULL << 20;    // L1 words in memory at once
+constexpr std::size_t rows_at_once = 4096;           // of L1 tables, read in one batch
 constexpr std::uint64_t batch_bytes = 1ULL << 20;    // L2 bytes a worker reads at once
 constexpr std::uint64_t most_uses = 1ULL << 16;      // of tables, in memory at once
 constexpr std::uint64_t merge_entries = 1ULL << 16;  // entries of a group that are merged at once
@@ -103,6 +104,28 @@ bool MappingWalk::leads_to_table(L1Entry entry) const {
          !metadata_.owner(rules_.geometry.cluster_of(table));
 }
 
+void MappingWalk::read_rows(std::size_t first_tree, std::size_t end_tree) {
+  const std::uint64_t width = slice_.end - slice_.first;
+  std::vector<storage::ReadRequest> requests;
+  requests.reserve(end_tree - first_tree);
+  for (std::size_t t = first_tree; t < end_tree; ++t) {
+    if (trees_[t].entries <= slice_.first) continue;
+    const auto count = static_cast<std::size_t>(std::min(trees_[t].entries, slice_.end) - slice_.first);
+    requests.push_back(
+        {.offset = trees_[t].l1.raw() + slice_.first * 8,
+         .into = std::span(slice_.bytes).subspan(t * static_cast<std::size_t>(width) * 8, count * 8)});
+  }
+  image_.device.read(requests);
+  for (const auto& r : requests) {
+    if (r.os_error == 0 || repeats_known_) continue;
+    image_.report(findings::Finding{"file/io-error"_rule}
+                      .at("l1")
+                      .on(base::HostOffset{r.offset}, r.into.size())
+                      .saying(std::generic_category().message(r.os_error)));
+    image_.doubt("an L1 table can't be read");
+  }
+}
+
 template <class Use>
 base::Result<void> MappingWalk::for_each_slice(Use&& use) {
   if (trees_.empty() || longest_ == 0) return {};
@@ -119,24 +142,8 @@ base::Result<void> MappingWalk::for_each_slice(Use&& use) {
     if (slice_.bytes.empty() || slice_.first != first || slice_.end != end) {
       slice_ = {first, end,
                 std::vector<std::byte>(static_cast<std::size_t>((end - first) * 8 * trees_.size()))};
-      std::vector<storage::ReadRequest> requests;
-      for (std::size_t t = 0; t < trees_.size(); ++t) {
-        if (trees_[t].entries <= first) continue;
-        const auto count = static_cast<std::size_t>(std::min(trees_[t].entries, end) - first);
-        requests.push_back(
-            {.offset = trees_[t].l1.raw() + first * 8,
-             .into =
-                 std::span(slice_.bytes).subspan(t * static_cast<std::size_t>(end - first) * 8, count * 8)});
-      }
-      image_.device.read(requests);
-      for (const auto& r : requests) {
-        if (r.os_error == 0 || repeats_known_) continue;
-        image_.report(findings::Finding{"file/io-error"_rule}
-                          .at("l1")
-                          .on(base::HostOffset{r.offset}, r.into.size())
-                          .saying(std::generic_category().message(r.os_error)));
-        image_.doubt("an L1 table can't be read");
-      }
+      for (std::size_t t = 0; t < trees_.size(); t += rows_at_once)
+        read_rows(t, std::min(trees_.size(), t + rows_at_once));
     }
     if (auto done = use(slice_); !done) return done;
   }
@@ -188,16 +195,42 @@ base::Result<void> MappingWalk::visit_l1(const L1Visit& visit) {
   });
 }
 
+// L1 entries at one index that name one table; in `times` and `refs` also those of later indices, once they
+// were packed.
+struct MappingWalk::Naming {
+  std::uint64_t table;
+  std::uint32_t index, tree, refs, times;
+
+  // Sorts by table and index, and puts together what comes after the first few places of a table.
+  static void pack(std::vector<Naming>& seen) {
+    constexpr std::uint32_t most_places = 16;
+    std::ranges::sort(seen, {}, [](const Naming& n) { return std::pair(n.table, n.index); });
+    std::size_t kept = 0;
+    std::uint32_t places = 0;
+    for (const Naming& n : seen) {
+      const bool same = kept > 0 && seen[kept - 1].table == n.table;
+      places = same ? places + 1 : 1;
+      if (places <= most_places) {
+        seen[kept++] = n;
+        continue;
+      }
+      auto& last = seen[kept - 1];
+      last.refs = static_cast<std::uint32_t>(
+          std::min<std::uint64_t>(std::uint64_t{last.refs} + n.refs, Label::max_refs));
+      last.times += n.times;
+    }
+    seen.resize(kept);
+  }
+};
+
 // Tables that more than one index names. In rounds when there are very many tables, so that memory stays bounded.
 base::Result<void> MappingWalk::find_repeats() {
-  // More than the L1 entries that a hostile image of a few MiB can aim at one table, which no round would tell apart.
-  constexpr std::size_t most_at_once = 1U << 20;
-  struct Seen {
-    std::uint64_t table, index;
-    std::uint32_t refs, tree;
-  };
+  constexpr std::size_t most_at_once = 1U << 19;  // 12 MiB
+  constexpr std::uint64_t most_rounds = 1024;
+  std::vector<Naming> seen;
+  seen.reserve(most_at_once);
   for (std::uint64_t rounds = 1, round = 0; round < rounds;) {
-    std::vector<Seen> seen;
+    seen.clear();
     bool overflow = false;
     if (round == 0) tables_ = 0;
     auto done = for_each_slice([&](const Slice& slice) -> base::Result<void> {
@@ -206,41 +239,57 @@ base::Result<void> MappingWalk::find_repeats() {
         for (const auto& group : groups_of(slice, at, std::min(slice.end, at + step), nullptr))
           for (const auto& use : group.uses) {
             tables_ += round == 0 ? 1U : 0U;
-            if ((use.table.raw() >> rules_.geometry.cluster_bits()) % rounds == round)
-              seen.push_back({use.table.raw(), group.l1_index, use.refs, use.trees.front()});
+            if ((use.table.raw() >> rules_.geometry.cluster_bits()) % rounds != round) continue;
+            if (seen.size() == most_at_once && !overflow) {
+              Naming::pack(seen);
+              // Where packing gains little, packing again and again would cost more than another round.
+              overflow = seen.size() > most_at_once / 4 * 3;
+            }
+            if (!overflow)
+              seen.push_back({use.table.raw(), static_cast<std::uint32_t>(group.l1_index), use.trees.front(),
+                              use.refs, 1});
           }
-      overflow = seen.size() > most_at_once;
       return {};
     });
     if (!done) return done;
     if (image_.progress.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped on request");
-    if (overflow && rounds < 1024) {
+    if (overflow && rounds < most_rounds) {
       repeats_.clear();
+      places_.clear();
       rounds *= 4;
       round = 0;
       continue;
     }
-    std::ranges::sort(seen, {}, [](const Seen& s) { return std::pair(s.table, s.index); });
-    for (std::size_t i = 0; i < seen.size();) {
-      std::size_t end = i + 1;
-      while (end < seen.size() && seen[end].table == seen[i].table) ++end;
-      if (end - i > 1) {
-        auto& repeat = repeats_[seen[i].table];
-        repeat.first_index = seen[i].index;
-        repeat.times = end - i;
-        tables_ -= repeat.times - 1;
-        std::uint64_t refs = 0;
-        for (; i < end; ++i) {
-          refs += seen[i].refs;
-          if (repeat.places.size() < 16) repeat.places.push_back({seen[i].index, seen[i].tree});
-        }
-        repeat.refs = static_cast<std::uint32_t>(std::min<std::uint64_t>(refs, Label::max_refs));
-      }
-      i = end;
-    }
+    keep_repeats(seen);
     ++round;
   }
+  std::ranges::sort(repeats_, {}, &Repeat::table);
   return {};
+}
+
+void MappingWalk::keep_repeats(std::vector<Naming>& seen) {
+  Naming::pack(seen);
+  for (std::size_t i = 0; i < seen.size();) {
+    const std::size_t begin = i;
+    std::uint64_t refs = 0;
+    Repeat repeat{.table = base::HostOffset{seen[i].table},
+                  .first_place = static_cast<std::uint32_t>(places_.size())};
+    for (; i < seen.size() && seen[i].table == seen[begin].table; ++i) {
+      refs += seen[i].refs;
+      repeat.times += seen[i].times;
+    }
+    if (i - begin == 1) continue;
+    for (const auto& n : std::span(seen).subspan(begin, i - begin)) places_.push_back({n.index, n.tree});
+    repeat.refs = static_cast<std::uint32_t>(std::min<std::uint64_t>(refs, Label::max_refs));
+    repeat.place_count = static_cast<std::uint32_t>(i - begin);
+    tables_ -= repeat.times - 1;
+    repeats_.push_back(repeat);
+  }
+}
+
+const MappingWalk::Repeat* MappingWalk::repeat_of(base::HostOffset table) const {
+  const auto it = std::ranges::lower_bound(repeats_, table, {}, &Repeat::table);
+  return it != repeats_.end() && it->table == table ? &*it : nullptr;
 }
 
 // A thread's buffers.
@@ -389,6 +438,7 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
     for (std::size_t i = from; i < to; ++i) count += groups[i].uses.size();
     worker.bytes.resize(std::max(worker.bytes.size(), static_cast<std::size_t>(count * length)));
     worker.requests.clear();
+    worker.requests.reserve(count);
     for (std::size_t i = from; i < to; ++i)
       for (const auto& use : groups[i].uses)
         worker.requests.push_back(
@@ -433,6 +483,9 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
     repeats_known_ = true;
   }
   image_.progress.expect(tables_ << rules_.geometry.cluster_bits());
+  // Each thread holds the uses of a step, which are many where thousands of layers differ.
+  jobs = static_cast<unsigned>(
+      std::clamp<std::uint64_t>(2 * most_uses / std::max<std::size_t>(trees_.size(), 1), 1, jobs));
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
     const std::uint64_t step =
@@ -445,12 +498,11 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
       auto groups = groups_of(slice, first, std::min(slice.end, first + step), &visitor);
       for (auto& group : groups) {
         for (auto& use : group.uses)
-          if (const auto repeat = repeats_.find(use.table.raw()); repeat != repeats_.end())
-            use.refs = repeat->second.refs;
+          if (const auto* repeat = repeat_of(use.table)) use.refs = repeat->refs;
         visitor.group(group, id);
         std::erase_if(group.uses, [&](const TableUse& use) {
-          const auto repeat = repeats_.find(use.table.raw());
-          return repeat != repeats_.end() && repeat->second.first_index != group.l1_index;
+          const auto* repeat = repeat_of(use.table);
+          return repeat != nullptr && places(*repeat).front().index != group.l1_index;
         });
       }
       std::erase_if(groups, [](const Group& group) { return group.uses.empty(); });

@@ -7,7 +7,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "analyzer/image.hpp"
@@ -102,15 +101,20 @@ class MappingWalk {
   // A table that several L1 indices name: the references from all of them, and who they are.
   struct Repeat {
     struct Place {
-      std::uint64_t index;
+      std::uint32_t index;
       std::uint32_t tree;  // the first one that names it there
     };
-    std::uint64_t first_index = 0;
+    base::HostOffset table;
     std::uint32_t refs = 0;
-    std::vector<Place> places;  // the first few
-    std::uint64_t times = 0;
+    std::uint32_t times = 0;
+    std::uint32_t first_place = 0, place_count = 0;  // see places()
   };
-  [[nodiscard]] const std::unordered_map<std::uint64_t, Repeat>& repeats() const { return repeats_; }
+  // In ascending order of the tables.
+  [[nodiscard]] const std::vector<Repeat>& repeats() const { return repeats_; }
+  // The first few places that name a repeated table, in ascending order.
+  [[nodiscard]] std::span<const Repeat::Place> places(const Repeat& repeat) const {
+    return std::span(places_).subspan(repeat.first_place, repeat.place_count);
+  }
   // Shows the entries of all L1 tables, an entry a tree, index by index; a tree that ends before has zeros there.
   using L1Visit = std::function<void(std::uint64_t index, std::span<const format::L1Entry> entries)>;
   [[nodiscard]] base::Result<void> visit_l1(const L1Visit& visit);
@@ -125,10 +129,15 @@ class MappingWalk {
   };
   struct Worker;
   [[nodiscard]] base::Result<void> run(Visitor& visitor, unsigned jobs);
+  struct Naming;
   [[nodiscard]] base::Result<void> find_repeats();
+  void keep_repeats(std::vector<Naming>& seen);
+  [[nodiscard]] const Repeat* repeat_of(base::HostOffset table) const;
   // The groups of the indices [first, end); every L1 entry that is not zero is shown to `visitor`, if there is one.
   [[nodiscard]] std::vector<Group> groups_of(const Slice& slice, std::uint64_t first, std::uint64_t end,
                                              Visitor* visitor) const;
+  // Fills the rows of these trees in slice_.
+  void read_rows(std::size_t first_tree, std::size_t end_tree);
   template <class Use>
   [[nodiscard]] base::Result<void> for_each_slice(Use&& use);
   void visit(const std::vector<Group>& groups, Visitor& visitor, Worker& worker, unsigned id) const;
@@ -141,7 +150,8 @@ class MappingWalk {
   ScanRules rules_;
   std::vector<Tree> trees_;
   std::uint64_t longest_ = 0;  // entries of the longest L1 table
-  std::unordered_map<std::uint64_t, Repeat> repeats_;
+  std::vector<Repeat> repeats_;
+  std::vector<Repeat::Place> places_;
   bool repeats_known_ = false;
   std::uint64_t tables_ = 0;  // that a walk reads
   Slice slice_;               // the one read last; L1 tables that fit into one are read once

@@ -3,11 +3,16 @@
 #include <cstdlib>
 #include <span>
 
+#include <malloc.h>
+
 #include "cli/console.hpp"
 #include "cli/verbs.hpp"
 
 int main(int argc, char** argv) {
   using namespace cowvet::cli;
+  // glibc would raise this threshold with each large block that is freed, and keep the next ones: a check's peak memory
+  // would be that of all its steps together.
+  (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
   (void)std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), which Console knows
   Console console;
   const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));

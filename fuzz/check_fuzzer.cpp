@@ -25,11 +25,16 @@ analyzer::Verdict checked(const storage::Device& device, bool deep) {
   return *std::move(verdict);
 }
 
-void check_twice(base::ConstBytes input) {
+void check(base::ConstBytes input) {
   const SparseDevice device(input);
+  // One input in four is checked again: that costs as much as looking at another one.
+  unsigned sum = 0;
+  for (const std::byte b : input.first(std::min<std::size_t>(input.size(), 4096)))
+    sum += std::to_integer<unsigned>(b);
   for (const bool deep : {false, true}) {
     const auto first = checked(device, deep);
     require(std::ranges::is_sorted(first.findings), "findings are sorted");
+    if (sum % 4 != 0) continue;
     const auto second = checked(device, deep);
     require(first.summary == second.summary, "the same image gives the same counts");
     require(first.findings == second.findings, "the same image gives the same findings");
@@ -40,7 +45,7 @@ void check_twice(base::ConstBytes input) {
 }  // namespace cowvet::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  cowvet::fuzz::check_twice({reinterpret_cast<const std::byte*>(data), size});
+  cowvet::fuzz::check({reinterpret_cast<const std::byte*>(data), size});
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "corpus/builder/sparse_bytes.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -89,9 +90,9 @@ void SparseBytes::read(std::uint64_t offset, base::MutableBytes out) const {
   for_pages(offset, out.size(), [&](std::uint64_t page, std::size_t at, std::size_t n) {
     auto found = pages_.find(page);
     if (found == pages_.end()) {
-      std::ranges::fill(out.first(n), std::byte{0});
+      std::memset(out.data(), 0, n);  // a plain loop is what the fuzzers would spend most of their time in
     } else {
-      std::ranges::copy(std::span(*found->second).subspan(at, n), out.begin());
+      std::memcpy(out.data(), found->second->data() + at, n);
     }
     out = out.subspan(n);
   });
