@@ -167,7 +167,7 @@ Exit convert(std::span<char* const> words, Console& console) {
   arguments.flag("--salvage", r.salvage, "What can't be read becomes zeros, and is told");
   arguments.size("-r", r.rate, "Read at most so many bytes a second");
   arguments.text("-m", r.threads, "N", "Work with at most so many threads");
-  arguments.flag("-W", r.out_of_order, "Taken as qemu-img takes it: raw targets are never written in order");
+  arguments.flag("-W", r.out_of_order, "Taken as qemu-img takes it; targets are always written in order");
   arguments.flag("-C", r.offload, "Taken as qemu-img takes it");
   arguments.flag("-p", r.progress, "Show progress, on a terminal or not");
   arguments.flag("-q,--quiet", r.quiet, "Print nothing but errors");

@@ -25,37 +25,40 @@ struct Request {
   std::uint64_t skip = 0;              // blocks
 };
 
-base::Result<std::uint64_t> number(std::string_view name, const std::string& value, std::uint64_t least,
-                                   std::uint64_t most) {
+// Sets `into` to a number such as 64k.
+base::Result<void> number(std::string_view name, const std::string& value, std::uint64_t least,
+                          std::uint64_t most, std::uint64_t& into) {
   const auto parsed = parse_size(value);
-  if (parsed && *parsed >= least && *parsed <= most) return *parsed;
-  return base::fail(ErrorKind::usage, fmt::format("{}={} makes no sense: give a number from {} to {}", name,
-                                                  base::escape(value), least, most));
+  if (!parsed || *parsed < least || *parsed > most)
+    return base::fail(ErrorKind::usage, fmt::format("{}={} makes no sense: give a number from {} to {}", name,
+                                                    base::escape(value), least, most));
+  into = *parsed;
+  return {};
 }
 
 base::Result<void> read_operands(Request& r) {
   constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
   for (const auto& operand : r.operands) {
     const auto mark = operand.find('=');
-    const auto name = operand.substr(0, mark);
-    const auto value = mark == std::string::npos ? std::string() : operand.substr(mark + 1);
-    base::Result<std::uint64_t> parsed{0};
-    if (mark != std::string::npos && name == "if") {
+    const auto name = mark == std::string::npos ? std::string() : operand.substr(0, mark);
+    const auto value = operand.substr(mark + 1);
+    base::Result<void> read;
+    if (name == "if") {
       r.input = value;
-    } else if (mark != std::string::npos && name == "of") {
+    } else if (name == "of") {
       r.output = value;
-    } else if (mark != std::string::npos && name == "bs") {
-      if ((parsed = number(name, value, 1, std::numeric_limits<std::int32_t>::max()))) r.block = *parsed;
-    } else if (mark != std::string::npos && name == "count") {
-      if ((parsed = number(name, value, 0, most))) r.count = *parsed;
-    } else if (mark != std::string::npos && name == "skip") {
-      if ((parsed = number(name, value, 0, most))) r.skip = *parsed;
+    } else if (name == "bs") {
+      read = number(name, value, 1, std::numeric_limits<std::int32_t>::max(), r.block);
+    } else if (name == "count") {
+      read = number(name, value, 0, most, r.count.emplace());
+    } else if (name == "skip") {
+      read = number(name, value, 0, most, r.skip);
     } else {
-      return base::fail(ErrorKind::usage,
+      read = base::fail(ErrorKind::usage,
                         fmt::format("there is no operand '{}': use if=, of=, bs=, count= and skip=",
                                     base::escape(operand)));
     }
-    if (!parsed) return std::unexpected(parsed.error());
+    if (!read) return read;
   }
   if (r.input.empty() || r.output.empty())
     return base::fail(ErrorKind::usage,

@@ -36,8 +36,9 @@ constexpr auto length_order =
 // Which of the length symbols stands for a length.
 constexpr auto length_slots = [] {
   std::array<std::uint8_t, longest_match + 1> slots{};
-  for (std::uint8_t slot = 0; slot < length_bases.size(); ++slot)
-    for (std::size_t length = length_bases[slot]; length <= longest_match; ++length) slots[length] = slot;
+  for (std::size_t slot = 0; slot < length_bases.size(); ++slot)
+    for (std::size_t length = length_bases[slot]; length <= longest_match; ++length)
+      slots[length] = static_cast<std::uint8_t>(slot);
   return slots;
 }();
 
