@@ -31,6 +31,7 @@ class CreationWords {
  public:
   // Those of qcow2, or of raw: size and preallocation.
   explicit CreationWords(bool qcow2) : qcow2_(qcow2) {}
+  [[nodiscard]] bool qcow2() const { return qcow2_; }
   [[nodiscard]] base::Result<void> add(std::string_view list);
   void set(const std::string& name, std::string value) { given_[name] = std::move(value); }
   [[nodiscard]] std::optional<std::string> get(const std::string& name) const;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -58,6 +60,33 @@ engine::ImageFormat image_format(const std::string& name) {
   return name == "qcow2" ? ImageFormat::qcow2 : name == "raw" ? ImageFormat::raw : ImageFormat::probe;
 }
 
+namespace {
+
+// What the engine calls the snapshot that `words` mean: an id or a name.
+base::Result<std::string> meant_snapshot(std::string_view words,
+                                         const std::vector<engine::SnapshotInfo>& snapshots) {
+  using base::ErrorKind;
+  if (!words.starts_with("snapshot.")) return std::string(words);
+  std::optional<std::string> id, name;
+  for (const auto& [key, value] : split_options(words)) {
+    if (key == "snapshot.id")
+      id = value;
+    else if (key == "snapshot.name")
+      name = value;
+    else
+      return base::fail(
+          ErrorKind::usage,
+          fmt::format("-l: '{}' is not known: use snapshot.id and snapshot.name", base::escape(key)));
+  }
+  const auto found = std::ranges::find_if(
+      snapshots, [&](const auto& s) { return (!id || s.id == *id) && (!name || s.name == *name); });
+  if (found == snapshots.end())
+    return base::fail(ErrorKind::usage, fmt::format("there is no snapshot '{}'", base::escape(words)));
+  return found->id;
+}
+
+}  // namespace
+
 base::Result<std::optional<std::string>> password_of(const std::string& image, const DiskWords& words) {
   const auto secrets = words.secrets();
   if (!secrets) return std::unexpected(secrets.error());
@@ -101,6 +130,21 @@ base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, co
       });
   if (!opened) opened.error().opening = true;
   return opened;
+}
+
+base::Result<std::unique_ptr<engine::OpenImage>> open_snapshot(const std::string& image,
+                                                               const DiskWords& words,
+                                                               engine::ChainOptions options,
+                                                               const std::string& snapshot) {
+  auto opened = open_disk(image, words, options);
+  if (!opened || snapshot.empty()) return opened;
+  options.snapshot = snapshot;
+  if (auto* const qcow2 = (*opened)->qcow2()) {
+    auto meant = meant_snapshot(snapshot, qcow2->snapshots());
+    if (!meant) return std::unexpected(std::move(meant.error()));
+    options.snapshot = std::move(*meant);
+  }
+  return open_disk(image, words, options);
 }
 
 }  // namespace cowvet::cli

@@ -43,8 +43,15 @@ struct DiskWords {
                                                                          const DiskWords& words,
                                                                          engine::ChainOptions options);
 
-// Error usage: none of QEMU's words for cache modes; empty is fine.
-[[nodiscard]] base::Result<void> check_cache_mode(const std::string& word);
+// The same, showing an internal snapshot: `snapshot` is its id or name, or snapshot.id=ID,snapshot.name=NAME;
+// the image as it is when empty.
+[[nodiscard]] base::Result<std::unique_ptr<engine::OpenImage>> open_snapshot(const std::string& image,
+                                                                             const DiskWords& words,
+                                                                             engine::ChainOptions options,
+                                                                             const std::string& snapshot);
+
+// Error usage: no cache mode of qemu-img's; an empty one is the default.
+[[nodiscard]] base::Result<void> check_cache_mode(const std::string& mode);
 
 // "qcow2", "raw" or empty for probing.
 [[nodiscard]] engine::ImageFormat image_format(const std::string& name);

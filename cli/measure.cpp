@@ -16,8 +16,14 @@ namespace {
 struct Request {
   std::string image, image_format, format = "raw", output = "human", snapshot;
   std::vector<std::string> words;
-  DiskWords opening;
+  DiskWords disks;
   std::optional<std::uint64_t> size;
+};
+
+struct Measured {
+  engine::Measure space;
+  std::optional<std::uint64_t>
+      bitmaps;  // bytes that the image's bitmaps would take; nothing where there can be none
 };
 
 // Bytes of the clusters in which the disk has data.
@@ -38,11 +44,13 @@ base::Result<std::uint64_t> data_bytes(engine::OpenImage& image, std::uint64_t u
   return sum;
 }
 
-base::Result<engine::Measure> measure_as(Request& request) {
+base::Result<Measured> measure_as(Request& request) {
   if (request.image.empty() == !request.size)
     return base::fail(base::ErrorKind::usage, "give either --size or an image");
   CreationWords words(request.format == "qcow2");
-  const auto secrets = request.opening.secrets();
+  if (request.disks.image_options && !request.image_format.empty())
+    return base::fail(base::ErrorKind::usage, "--image-opts says the format: leave -f out");
+  const auto secrets = request.disks.secrets();
   if (!secrets) return std::unexpected(secrets.error());
   for (const auto& list : request.words)
     if (auto added = words.add(list); !added) return std::unexpected(added.error());
@@ -52,22 +60,38 @@ base::Result<engine::Measure> measure_as(Request& request) {
     if (auto fine = engine::measure_qcow2(*options, 0); !fine) return std::unexpected(fine.error());
   const std::uint64_t unit = request.format == "qcow2" ? options->cluster_size : 1;
   std::uint64_t data = 0;
+  std::optional<std::uint64_t> bitmaps;
   if (!request.image.empty()) {
-    engine::ChainOptions chain;
-    if (request.image_format == "qcow2") chain.format = engine::ImageFormat::qcow2;
-    if (request.image_format == "raw") chain.format = engine::ImageFormat::raw;
-    if (!request.snapshot.empty()) chain.snapshot = request.snapshot;
-    const auto image = open_disk(request.image, request.opening, std::move(chain));
+    const auto image = open_snapshot(request.image, request.disks,
+                                     {.format = image_format(request.image_format)}, request.snapshot);
     if (!image) return std::unexpected(image.error());
     const auto bytes = data_bytes(**image, unit);
     if (!bytes) return std::unexpected(bytes.error());
     data = *bytes;
     request.size = (*image)->disk().size();
+    auto* const qcow2 = (*image)->qcow2_image();
+    if (request.format == "qcow2" && options->version >= 3 && qcow2 != nullptr && qcow2->header().has_v3())
+      bitmaps = engine::measure_bitmaps(qcow2->bitmaps(), qcow2->size(), options->cluster_size);
   }
   options->size = *request.size;
-  if (request.format == "qcow2") return engine::measure_qcow2(*options, data);
+  if (request.format == "qcow2") {
+    const auto space = engine::measure_qcow2(*options, data);
+    if (!space) return std::unexpected(space.error());
+    return Measured{*space, bitmaps};
+  }
   const std::uint64_t whole = base::round_up(options->size, format::limits::sector).value_or(options->size);
-  return engine::Measure{.required = request.image.empty() ? whole : data, .fully_allocated = whole};
+  return Measured{{.required = whole, .fully_allocated = whole}, {}};
+}
+
+std::string json(const Measured& m) {
+  return fmt::format("{{\n{}    \"required\": {},\n    \"fully-allocated\": {}\n}}\n",
+                     m.bitmaps ? fmt::format("    \"bitmaps\": {},\n", *m.bitmaps) : "", m.space.required,
+                     m.space.fully_allocated);
+}
+
+std::string text(const Measured& m) {
+  return fmt::format("required size: {}\nfully allocated size: {}\n{}", m.space.required,
+                     m.space.fully_allocated, m.bitmaps ? fmt::format("bitmaps size: {}\n", *m.bitmaps) : "");
 }
 
 }  // namespace
@@ -79,8 +103,8 @@ Exit measure(std::span<char* const> words, Console& console) {
                       "  cowvet measure -O qcow2 -o cluster_size=2M disk.raw   # when that is converted");
   arguments.word("-O", request.format, {"qcow2", "raw"}, "The new image's format; raw when not given");
   arguments.texts("-o", request.words, "KEY=VALUE,...", "Options of the new image, as for create");
-  request.opening.add_force_share(arguments);
-  request.opening.add_to(arguments);
+  request.disks.add_to(arguments);
+  request.disks.add_force_share(arguments);
   arguments.size("--size", request.size, "The disk's size, when there is no image to be converted");
   arguments.word("-f", request.image_format, {"qcow2", "raw"},
                  "The image's format; found out when not given");
@@ -93,11 +117,7 @@ Exit measure(std::span<char* const> words, Console& console) {
     console.complain(about(request.image.empty() ? "measure" : request.image, measured.error()));
     return Exit::failed;
   }
-  console.print(request.output == "json"
-                    ? fmt::format("{{\n    \"required\": {},\n    \"fully-allocated\": {}\n}}\n",
-                                  measured->required, measured->fully_allocated)
-                    : fmt::format("required size: {}\nfully allocated size: {}\n", measured->required,
-                                  measured->fully_allocated));
+  console.print(request.output == "json" ? json(*measured) : text(*measured));
   return Exit::success;
 }
 

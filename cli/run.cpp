@@ -33,12 +33,13 @@ std::string version() {
 
 std::string help() {
   const auto name = name_of(called_as());
-  std::string text = stands_in()
-                         ? version() + "usage: qemu-img [standard options] command [command options]\n\n"
-                         : fmt::format(
-                               "cowvet: the vet for copy-on-write disk images (qcow2). A verb that changes an image that "
-                               "exists says so in its help.\n\n"
-                               "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n");
+  std::string text =
+      stands_in()
+          ? version() + "usage: qemu-img [standard options] command [command options]\n\n"
+          : fmt::format(
+                "cowvet: the vet for copy-on-write disk images (qcow2). A verb that changes an image that "
+                "exists says so in its help.\n\n"
+                "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n");
   for (const auto& verb : verbs)
     if (offered(verb)) text += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
   text += fmt::format(

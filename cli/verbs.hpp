@@ -17,6 +17,8 @@ Exit check(std::span<char* const> arguments, Console& console);
 Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
+Exit convert(std::span<char* const> arguments, Console& console);
+Exit dd(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
 Exit snapshot(std::span<char* const> arguments, Console& console);
 Exit resize(std::span<char* const> arguments, Console& console);
@@ -36,6 +38,8 @@ inline constexpr Verb verbs[] = {
     {"info", "Print what an image says of itself", info},
     {"map", "Print where the bytes of a disk lie", map},
     {"create", "Make a new image", create},
+    {"convert", "Copy the content of images into another one", convert},
+    {"dd", "Copy a part of an image into another one", dd},
     {"measure", "Tell how much space a new image would take", measure},
     {"snapshot", "List, take, apply and remove the snapshots inside an image", snapshot},
     {"resize", "Make a disk larger or smaller", resize},

@@ -22,10 +22,12 @@ class Layer final : public OpenImage {
  public:
   [[nodiscard]] Disk& disk() override { return view_ ? *view_ : *disk_; }
   [[nodiscard]] Qcow2Disk* qcow2() override { return view_ ? nullptr : qcow2_; }
+  [[nodiscard]] Qcow2Disk* qcow2_image() override { return qcow2_; }
   [[nodiscard]] const std::string& file() const override { return file_; }
   [[nodiscard]] ImageFormat format() const override { return format_; }
   [[nodiscard]] OpenImage* backing() override { return backing_.get(); }
   [[nodiscard]] storage::Device& device() override { return *device_; }
+  [[nodiscard]] const storage::Device* data_file() const override { return data_file_.get(); }
   [[nodiscard]] base::Result<void> close() override {
     return qcow2_ != nullptr ? qcow2_->close() : disk_->flush();
   }
@@ -237,7 +239,21 @@ bool goes_on(const ChainExtent& a, const ChainExtent& b) {
   return !x.host || x.host->raw() + x.length == y.host->raw();
 }
 
-base::Result<ChainExtent> piece(OpenImage& top, base::GuestOffset at, std::uint64_t most) {
+// Data whose place in the file is a hole reads as zeros, unless it would be decrypted.
+void look_for_hole(OpenImage& layer, Extent& extent) {
+  const auto* const qcow2 = layer.qcow2_image();
+  if (qcow2 == nullptr || !extent.data || extent.zero || extent.compressed || !extent.host ||
+      qcow2->header().v2.crypt_method != 0)
+    return;
+  const storage::Device& device = layer.data_file() != nullptr ? *layer.data_file() : layer.device();
+  const std::uint64_t at = extent.host->raw();
+  if (at >= device.size()) return;
+  const auto part = device.extent(at);
+  if (part.hole) extent.zero = true;
+  if (part.hole || part.end < device.size()) extent.length = std::min(extent.length, part.end - at);
+}
+
+base::Result<ChainExtent> piece(OpenImage& top, base::GuestOffset at, std::uint64_t most, Holes holes) {
   OpenImage* layer = &top;
   for (std::size_t depth = 0;; ++depth) {
     auto extent = layer->disk().extent(at, most);
@@ -249,6 +265,7 @@ base::Result<ChainExtent> piece(OpenImage& top, base::GuestOffset at, std::uint6
     if (extent->allocated || below == nullptr || at.raw() >= below->disk().size()) {
       extent->length = most;
       extent->zero = extent->zero || !extent->allocated;
+      if (holes == Holes::zero) look_for_hole(*layer, *extent);
       return ChainExtent{*extent, depth};
     }
     most = std::min(most, below->disk().size() - at.raw());
@@ -263,11 +280,12 @@ base::Result<std::unique_ptr<OpenImage>> open_image(const std::string& file, con
   return Opener(options, open).image(file);
 }
 
-base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most) {
-  auto whole = piece(top, at, most);
+base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most,
+                                       Holes holes) {
+  auto whole = piece(top, at, most, holes);
   while (whole && whole->extent.length < most) {
     const auto next =
-        piece(top, base::GuestOffset{at.raw() + whole->extent.length}, most - whole->extent.length);
+        piece(top, base::GuestOffset{at.raw() + whole->extent.length}, most - whole->extent.length, holes);
     if (!next || !goes_on(*whole, *next)) break;  // what can't be told is for who gets there
     whole->extent.length += next->extent.length;
   }

@@ -38,11 +38,14 @@ class OpenImage {
   virtual ~OpenImage() = default;
   [[nodiscard]] virtual Disk& disk() = 0;
   [[nodiscard]] virtual Qcow2Disk* qcow2() = 0;  // null: raw, or a snapshot's view
+  [[nodiscard]] virtual Qcow2Disk*
+  qcow2_image() = 0;  // the image itself, also behind a snapshot's view; null: raw
   [[nodiscard]] virtual const std::string& file() const = 0;
   [[nodiscard]] virtual ImageFormat format() const = 0;
   [[nodiscard]] virtual OpenImage* backing() = 0;  // the next lower layer; null at the bottom
   [[nodiscard]] virtual storage::Device& device() = 0;
-  [[nodiscard]] virtual base::Result<void> close() = 0;  // ends a writable image properly
+  [[nodiscard]] virtual const storage::Device* data_file() const = 0;  // the external one; null without
+  [[nodiscard]] virtual base::Result<void> close() = 0;                // ends a writable image properly
 };
 
 // The most files that a chain may have.
@@ -58,7 +61,9 @@ struct ChainExtent {
   Extent extent;
   std::size_t depth = 0;
 };
-[[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at,
-                                                     std::uint64_t most);
+// Data whose place in its file is a hole: told as data, or as what it reads as.
+enum class Holes : std::uint8_t { data, zero };
+[[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most,
+                                                     Holes holes = Holes::data);
 
 }  // namespace cowvet::engine

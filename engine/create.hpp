@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/progress.hpp"
 #include "base/result.hpp"
@@ -47,5 +48,9 @@ struct Measure {
   std::uint64_t required = 0, fully_allocated = 0;
 };
 [[nodiscard]] base::Result<Measure> measure_qcow2(const CreateOptions& options, std::uint64_t allocated);
+
+// Bytes that copies of these bitmaps, of a disk of `size` bytes, take in an image with such clusters.
+[[nodiscard]] std::uint64_t measure_bitmaps(const std::vector<BitmapInfo>& bitmaps, std::uint64_t size,
+                                            std::uint64_t cluster_size);
 
 }  // namespace cowvet::engine

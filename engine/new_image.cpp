@@ -146,4 +146,19 @@ base::Result<Measure> measure_qcow2(const CreateOptions& options, std::uint64_t 
   return measure;
 }
 
+std::uint64_t measure_bitmaps(const std::vector<BitmapInfo>& bitmaps, std::uint64_t size,
+                              std::uint64_t cluster_size) {
+  constexpr std::uint64_t entry_bytes = 24;  // and the name, up to a multiple of 8
+  const auto clusters = [&](std::uint64_t bytes) { return base::divide_up(bytes, cluster_size); };
+  std::uint64_t total = 0;
+  std::uint64_t directory = 0;
+  for (const auto& bitmap : bitmaps) {
+    if (bitmap.granularity == 0) continue;
+    const std::uint64_t data = clusters(base::divide_up(base::divide_up(size, bitmap.granularity), 8));
+    total += data + clusters(data * sizeof(std::uint64_t));
+    directory += base::divide_up(entry_bytes + bitmap.name.size(), 8) * 8;
+  }
+  return (total + clusters(directory)) * cluster_size;
+}
+
 }  // namespace cowvet::engine

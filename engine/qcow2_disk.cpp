@@ -16,7 +16,7 @@
 #include "engine/refcount_rebuild.hpp"
 #include "engine/snapshot_disk.hpp"
 #include "engine/snapshots.hpp"
-#include "format/compress.hpp"
+#include "format/cluster_encoder.hpp"
 
 namespace cowvet::engine {
 
@@ -310,10 +310,8 @@ base::Result<void> Qcow2Disk::close() {
 }
 
 std::vector<std::byte> Qcow2Disk::compress(base::ConstBytes cluster) const {
-  auto stream = impl_->image->reading.codec == format::Compression::zstd ? format::zstd_cluster(cluster)
-                                                                         : format::deflate_cluster(cluster);
-  if (stream.size() >= cluster.size()) stream.clear();
-  return stream;
+  thread_local format::ClusterEncoder encoder;
+  return encoder.encode(impl_->image->reading.codec, cluster);
 }
 
 base::Result<void> Qcow2Disk::write_precompressed(base::GuestOffset at, base::ConstBytes payload) {

@@ -37,10 +37,11 @@ constexpr std::uint64_t file_limit = INT64_MAX;
 
 class FileDevice final : public Device {
  public:
-  FileDevice(Descriptor file, bool writable, bool block_device, std::uint64_t size, bool sparse,
+  FileDevice(Descriptor file, bool writable, bool durable, bool block_device, std::uint64_t size, bool sparse,
              std::unique_ptr<Rings> rings)
       : file_(std::move(file)),
         writable_(writable),
+        durable_(durable),
         block_device_(block_device),
         size_(size),
         sparse_(sparse),
@@ -73,6 +74,7 @@ class FileDevice final : public Device {
 
   Descriptor file_;
   bool writable_;
+  bool durable_;
   bool block_device_;
   std::atomic<std::uint64_t> size_;
   std::atomic<bool> sparse_;  // there may be holes
@@ -255,6 +257,8 @@ base::Result<void> FileDevice::resize(std::uint64_t size) {
     return base::fail(base::ErrorKind::usage,
                       "a block device has a fixed size: resize it with its own tools");
   if (size > file_limit) return std::unexpected(system_error("resizing", EFBIG));
+  // Emptying an empty file would make ext4 start writing all of it out at the end.
+  if (size == this->size()) return {};
   while (::ftruncate(file_.get(), static_cast<off_t>(size)) != 0)
     if (errno != EINTR) return std::unexpected(system_error("resizing", errno));
   size_.store(size);
@@ -263,6 +267,7 @@ base::Result<void> FileDevice::resize(std::uint64_t size) {
 }
 
 base::Result<void> FileDevice::flush() {
+  if (!durable_) return {};
   // After a failed flush the kernel forgets which pages were lost: a later one would succeed and mean nothing.
   if (flush_error_.load() == 0 && ::fdatasync(file_.get()) != 0) flush_error_.store(errno);
   if (const int error = flush_error_.load(); error != 0)
@@ -299,7 +304,7 @@ base::Result<std::unique_ptr<FileDevice>> open_as(const std::filesystem::path& p
     rings = Rings::create();
     if (!rings) return base::fail(base::ErrorKind::usage, "io_uring is not available here: use --io posix");
   }
-  return std::make_unique<FileDevice>(std::move(*file), writable, block_device, size, sparse,
+  return std::make_unique<FileDevice>(std::move(*file), writable, options.durable, block_device, size, sparse,
                                       std::move(rings));
 }
 

@@ -22,6 +22,8 @@ struct FileOptions {
   Io io = Io::automatic;
   // Whether QEMU's image locks are honoured when opening for writing (see locks.hpp): false is --force-share.
   bool lock = true;
+  // False: flush() does nothing, and the kernel writes when it likes. For new files, which nobody misses after a crash.
+  bool durable = true;
 };
 
 // Opens an existing regular file or block device. Errors: not_found; in_use, when it is to be written and another

@@ -112,7 +112,7 @@ def measure_image(folder, words):
     for image in ("full.qcow2", "overlay.qcow2", "plain.raw"):
         theirs, ours = (run([program, "measure", "-O", "qcow2", *options, image], folder) for program in ("qemu-img", COWVET))
         compared["measure"] += 1
-        if (theirs.code, theirs.out.replace("bitmaps size: 0\n", "")) != (ours.code, ours.out):
+        if (theirs.code, theirs.out) != (ours.code, ours.out):
             complaints.append(f"measured differently\n{theirs}{ours}")
 
 
