@@ -51,7 +51,7 @@ class Compare : public testing::Test {
     tests::make_file(path(name), size, pieces);
   }
   // A qcow2 image with random writes of few values, so that equal sectors are frequent.
-  void random_image(const std::string& name, CreateOptions options, std::uint32_t seed) {
+  void random_image(const std::string& name, const CreateOptions& options, std::uint32_t seed) {
     {
       const auto device = must(storage::create_file(path(name)));
       base::Progress progress;
