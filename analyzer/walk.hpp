@@ -122,6 +122,7 @@ class MappingWalk {
   [[nodiscard]] bool leads_to_table(format::L1Entry entry) const;
 
  private:
+  static constexpr std::uint64_t most_uses = 1ULL << 16;  // of tables, in memory at once
   // The words of all L1 tables for the indices [first, end).
   struct Slice {
     std::uint64_t first = 0, end = 0;
@@ -138,8 +139,8 @@ class MappingWalk {
                                              Visitor* visitor) const;
   // Fills the rows of these trees in slice_.
   void read_rows(std::size_t first_tree, std::size_t end_tree);
-  template <class Use>
-  [[nodiscard]] base::Result<void> for_each_slice(Use&& use);
+  using SliceUse = std::function<base::Result<void>(const Slice&)>;
+  [[nodiscard]] base::Result<void> for_each_slice(const SliceUse& use);
   void visit(const std::vector<Group>& groups, Visitor& visitor, Worker& worker, unsigned id) const;
   [[nodiscard]] bool confirmed(const EntryRun& run) const;
 
