@@ -236,14 +236,15 @@ class Bench:
 
     def session(self, kind, words, typed=None):
         """Runs both; the same words, the same file names."""
-        said = {}
+        said, running = {}, {}
         for who, folder in self.folders.items():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.made / kind, folder)
-            done = subprocess.run([self.programs[who], *words], cwd=folder, input=(typed or "").encode(), capture_output=True,
-                                  timeout=PATIENCE)
-            said[who] = Said(["qemu-io", *words], done.returncode, masked(done.stdout.decode(errors="replace")),
-                             masked(done.stderr.decode(errors="replace")))
+            running[who] = subprocess.Popen([self.programs[who], *words], cwd=folder, stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for who, process in running.items():
+            out, err = (text.decode(errors="replace") for text in process.communicate((typed or "").encode(), PATIENCE))
+            said[who] = Said(["qemu-io", *words], process.returncode, masked(out), masked(err))
         theirs, ours = said["theirs"], said["ours"]
         compared["sessions"] += 1
         if (theirs.code, theirs.out, theirs.err) != (ours.code, ours.out, ours.err):
