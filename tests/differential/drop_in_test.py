@@ -88,7 +88,8 @@ with scratch() as name:
     for program in ("qemu-img", "qemu-io"):
         os.symlink(COWVET, links / program)
     (folder / "bytes").write_bytes(bytes(range(256)) * 8)
-    for words in (["create", "-q", "-f", "qcow2", "disk", "1M"], ["create", "-q", "-u", "-f", "qcow2", "-b", "gone", "-F", "qcow2", "orphan", "1M"],
+    for words in (["create", "-q", "-f", "qcow2", "disk", "1M"],
+                  ["create", "-q", "-u", "-f", "qcow2", "-b", "gone", "-F", "qcow2", "orphan", "1M"],
                   ["create", "-q", "-u", "-f", "qcow2", "-b", "bytes", "-F", "qcow2", "strange", "1M"]):
         run(["qemu-img", *words], folder)
     for words in SAME:

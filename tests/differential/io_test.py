@@ -191,20 +191,24 @@ CALLS = [
     (["--cmd", "length", "--read-only", "--format=qcow2", "disk"], None), (["-c", "write 0 1", "-c", "quit", "-c", "length", "disk"], None),
     (["--image-opts", "-c", "length", "driver=qcow2,file.filename=disk"], None),
     (["--image-opts", "-c", "length", "driver=qcow2,file.filename=disk,lazy-refcounts=on"], None),
-    (["--image-opts", "-c", "length", "file.filename=disk"], None), (["--image-opts", "-f", "raw", "-c", "length", "driver=qcow2,file.filename=disk"], None),
-    (["-f", "qcow2", "-c", "length", "short"], None), (["-c", "open -r disk", "-c", "write 0 512", "-c", "close", "-c", "open disk", "-c", "write 0 5"], None),
+    (["--image-opts", "-c", "length", "file.filename=disk"], None),
+    (["--image-opts", "-f", "raw", "-c", "length", "driver=qcow2,file.filename=disk"], None),
+    (["-f", "qcow2", "-c", "length", "short"], None),
+    (["-c", "open -r disk", "-c", "write 0 512", "-c", "close", "-c", "open disk", "-c", "write 0 5"], None),
     (["-c", "open nofile", "-c", "write 0 512"], None), (["-c", "open -o driver=raw disk", "-c", "length"], None),
     (["-c", "open -o driver=qcow2,file.filename=disk", "-c", "length"], None), (["-c", "open -s disk", "-c", "write 0 512"], None),
     (["-c", "open -rn -t none -d unmap disk", "-c", "length", "-c", "map"], None),
     (["-s", "-c", "write -P 5 0 512", "-c", "read -P 5 0 512", "-c", "read -P 7 512 4k", "-c", "map", "-c", "length", "disk"], None),
     (["-d", "ignore", "-c", "discard 0 64k", "-c", "read -P 7 0 64k", "-c", "write -zu 0 64k", "-c", "map", "disk"], None),
     (["-d", "unmap", "-c", "discard 0 64k", "-c", "map", "disk"], None), (["-U", "-r", "-c", "length", "disk"], None),
-    (["-t", "writethrough", "-c", "write 0 512", "-c", "read 0 512", "disk"], None), (["-t", "unsafe", "-c", "write 0 512", "-c", "flush", "disk"], None),
+    (["-t", "writethrough", "-c", "write 0 512", "-c", "read 0 512", "disk"], None),
+    (["-t", "unsafe", "-c", "write 0 512", "-c", "flush", "disk"], None),
     (["-T", "enable=x*", "-c", "length", "disk"], None),
     (["-r", "-c", "write", "-c", "write x", "-c", "write x x", "-c", "truncate 5", "-c", "flush", "-c", "aio_flush", "disk"], None),
     (["disk"], "read 0 512\nbogus\n\nlength\nread 5M 1\nmap"), ([], "length\n"), (["disk"], "length\nquit\nlength\n"), (["disk"], ""),
     (["disk"], "   # x\nread 0 512 \\\n\tlength\nlength\t\nlength;length\n"), (["disk"], "aio_read 0 512\naio_flush\nlength\n"),
-    ([], "open disk\nwrite -P 5 0 512\nread -P 5 0 512\nclose\nlength\n"), (["-r", "disk"], "write 0 5\nreopen -w\nwrite 0 5\n"),
+    ([], "open disk\nwrite -P 5 0 512\nread -P 5 0 512\nclose\nlength\n"),
+    (["-r", "disk"], "write 0 5\nreopen -w\nwrite 0 5\n"),
     (["disk"], "write -P 9 0 5\r\nlength\n"), (["disk"], "sigraise 15\nlength\n"), (["-c", "write 0 5", "-c", "sigraise 9", "disk"], None),
 ]
 
@@ -232,14 +236,15 @@ class Bench:
 
     def session(self, kind, words, typed=None):
         """Runs both; the same words, the same file names."""
-        said = {}
+        said, running = {}, {}
         for who, folder in self.folders.items():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.made / kind, folder)
-            done = subprocess.run([self.programs[who], *words], cwd=folder, input=(typed or "").encode(), capture_output=True,
-                                  timeout=PATIENCE)
-            said[who] = Said(["qemu-io", *words], done.returncode, masked(done.stdout.decode(errors="replace")),
-                             masked(done.stderr.decode(errors="replace")))
+            running[who] = subprocess.Popen([self.programs[who], *words], cwd=folder, stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for who, process in running.items():
+            out, err = (text.decode(errors="replace") for text in process.communicate((typed or "").encode(), PATIENCE))
+            said[who] = Said(["qemu-io", *words], process.returncode, masked(out), masked(err))
         theirs, ours = said["theirs"], said["ours"]
         compared["sessions"] += 1
         if (theirs.code, theirs.out, theirs.err) != (ours.code, ours.out, ours.err):
