@@ -16,7 +16,7 @@ namespace {
 std::string help() {
   std::string text =
       "cowvet: the vet for copy-on-write disk images (qcow2). No verb changes an image that exists, but "
-      "'create' where it is asked to.\n\n"
+      "'create', 'convert' and 'dd' where they are asked to.\n\n"
       "Usage: cowvet VERB [OPTION]... [IMAGE]...\n\n";
   for (const auto& verb : verbs) text += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
   text +=

@@ -254,7 +254,8 @@ with scratch() as folder:
                   ["convert", "-O", "qcow2", "external.qcow2", "external.data"], ["convert", "-n", "-O", "qcow2", "q.qcow2", "link.qcow2"],
                   ["convert", "-O", "qcow2", "-o", "data_file=q.qcow2", "q.qcow2", "out"], ["dd", "if=q.qcow2", "of=link.qcow2"],
                   ["convert", "-O", "qcow2", "-B", "base.qcow2", "-F", "qcow2", "plain.raw", "base.qcow2"],
-                  ["convert", "-O", "qcow2", "-o", "data_file=out", "q.qcow2", "out"]):
+                  ["convert", "-O", "qcow2", "-o", "data_file=out", "q.qcow2", "out"],
+                  ["convert", "-f", "raw", "-n", "-O", "qcow2", "external.data", "external.qcow2"]):
         said = cowvet(ours, *words)
         counted["refused"] += 1
         if said.code != 1 or any((ours / name).read_bytes() != content for name, content in before.items()):
