@@ -22,27 +22,40 @@ std::unexpected<base::Error> about_file(const std::string& file, base::Error err
   return std::unexpected(std::move(error));
 }
 
-bool is_device(const std::string& path, const storage::Device* device) {
-  const auto identity = device != nullptr ? device->identity() : std::nullopt;
-  const auto state = storage::look_at(path);
-  return identity && state.kind != storage::PathState::Kind::missing && state.device == identity->device &&
-         state.inode == identity->inode;
+// The file of `layer`, or its data file, that `is_it` knows. Nothing: neither.
+template <class Known>
+bool has_file(engine::OpenImage& layer, const Known& is_it) {
+  for (const storage::Device* device :
+       {static_cast<const storage::Device*>(&layer.device()), layer.data_file()})
+    if (const auto identity = device != nullptr ? device->identity() : std::nullopt;
+        identity && is_it(*identity))
+      return true;
+  return false;
 }
 
-// Writing into what is read would destroy both.
-base::Result<void> keep_apart(const Conversion& c, const std::string& output) {
+// Writing into what is read would destroy both. `output` is told, `is_it` knows its identity.
+template <class Known>
+base::Result<void> keep_apart(const Conversion& c, const std::string& output, const Known& is_it) {
   for (const auto& source : c.sources)
     for (auto* layer = source.get(); layer != nullptr; layer = layer->backing())
-      if (is_device(output, &layer->device()) || is_device(output, layer->data_file()))
+      if (has_file(*layer, is_it))
         return about_file(output, {ErrorKind::usage,
                                    fmt::format("is read as well ({}): give the output another name",
                                                base::escape(layer->file())),
                                    0});
+  return {};
+}
+
+base::Result<void> keep_apart(const Conversion& c, const std::string& output) {
+  const auto state = storage::look_at(output);
+  if (state.kind == storage::PathState::Kind::missing) return {};
   const auto backing = c.words.get("backing_file");
   if (c.create && backing && same_file(output, storage::backing_path(c.target.file, *backing)))
     return about_file(output,
                       {ErrorKind::usage, "is to be the backing file: give the output another name", 0});
-  return {};
+  return keep_apart(c, output, [&](const storage::Identity& identity) {
+    return identity.device == state.device && identity.inode == state.inode;
+  });
 }
 
 // The target of a conversion, open for writing.
@@ -102,6 +115,14 @@ base::Result<void> open_target(const Conversion& c, Target& target) {
   if (!image) return std::unexpected(image.error());
   target.image = std::move(*image);
   target.reads_zero = c.reads_zero;
+  if (const auto* const data = target.image->data_file())
+    if (const auto own = data->identity())
+      if (auto fine = keep_apart(c, "its data file",
+                                 [&](const storage::Identity& identity) {
+                                   return identity.device == own->device && identity.inode == own->inode;
+                                 });
+          !fine)
+        return fine;
   if (target.image->disk().size() < c.content.size())
     return base::fail(
         ErrorKind::usage,

@@ -16,6 +16,9 @@
 
 namespace cowvet::cli {
 
+// For the tables of each layer that is read: what is read in order needs few of them.
+inline constexpr std::uint64_t source_cache_bytes = 2 << 20;
+
 struct Conversion {
   std::vector<std::unique_ptr<engine::OpenImage>> sources;
   engine::ChainSource content;  // of the sources

@@ -74,7 +74,8 @@ std::unexpected<base::Error> about_convert(base::Error error) {
 
 base::Result<void> open_sources(const Request& r, Conversion& c) {
   for (const auto& file : std::span(r.files).first(r.files.size() - 1)) {
-    auto image = open_snapshot(file, r.disks, {.format = image_format(r.format)}, r.snapshot);
+    auto image = open_snapshot(
+        file, r.disks, {.format = image_format(r.format), .cache_bytes = source_cache_bytes}, r.snapshot);
     if (!image) {
       image.error().message = about(file, image.error());
       return std::unexpected(std::move(image.error()));

@@ -75,7 +75,8 @@ base::Result<void> dd_as(Request& r, Console& console) {
   if (r.disks.image_options && !r.format.empty())
     return about_dd({ErrorKind::usage, "--image-opts says the format: leave -f out", 0});
   Conversion c(r.target_format == "qcow2");
-  auto image = open_disk(r.input, r.disks, {.format = image_format(r.format)});
+  auto image =
+      open_disk(r.input, r.disks, {.format = image_format(r.format), .cache_bytes = source_cache_bytes});
   if (!image) {
     image.error().message = about(r.input, image.error());
     return std::unexpected(std::move(image.error()));

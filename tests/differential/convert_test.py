@@ -249,12 +249,14 @@ with scratch() as folder:
     # What is read must not be written.
     ours = Path(folder, "ours")
     os.link(ours / "q.qcow2", ours / "link.qcow2")
+    make(ours, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=own.data", "own.qcow2", "1M")
     before = {name: (ours / name).read_bytes() for name in ("q.qcow2", "base.qcow2", "external.data")}
     for words in (["convert", "q.qcow2", "q.qcow2"], ["convert", "q.qcow2", "link.qcow2"], ["convert", "top.qcow2", "base.qcow2"],
                   ["convert", "-O", "qcow2", "external.qcow2", "external.data"], ["convert", "-n", "-O", "qcow2", "q.qcow2", "link.qcow2"],
                   ["convert", "-O", "qcow2", "-o", "data_file=q.qcow2", "q.qcow2", "out"], ["dd", "if=q.qcow2", "of=link.qcow2"],
                   ["convert", "-O", "qcow2", "-B", "base.qcow2", "-F", "qcow2", "plain.raw", "base.qcow2"],
-                  ["convert", "-O", "qcow2", "-o", "data_file=out", "q.qcow2", "out"]):
+                  ["convert", "-O", "qcow2", "-o", "data_file=out", "q.qcow2", "out"],
+                  ["convert", "-f", "raw", "-n", "-O", "qcow2", "own.data", "own.qcow2"]):
         said = cowvet(ours, *words)
         counted["refused"] += 1
         if said.code != 1 or any((ours / name).read_bytes() != content for name, content in before.items()):
