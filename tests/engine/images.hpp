@@ -8,10 +8,10 @@
 
 #include <gtest/gtest.h>
 
-#include "analyzer/check.hpp"
 #include "base/result.hpp"
 #include "corpus/builder/recipe.hpp"
 #include "engine/qcow2_disk.hpp"
+#include "model/found.hpp"
 #include "storage/memory.hpp"
 
 namespace cowvet::engine::testing_images {
@@ -39,11 +39,8 @@ class PatternDisk final : public Disk {
   std::uint64_t size_;
 };
 
-// What a check finds, one line each, warnings left out. With leaks allowed, so is a leaked L2 table whose
-// content another table has too; `tables_too`: any leaked table, as giving up a snapshot may leave.
-enum class Leaks : std::uint8_t { none, allowed, tables_too };
-[[nodiscard]] std::string findings(const storage::Device& device, Leaks leaks = Leaks::none,
-                                   bool deep = false);
+using model::findings;
+using model::Leaks;
 
 [[nodiscard]] corpus::BuiltImage build(std::string_view recipe);
 
@@ -57,9 +54,5 @@ inline void must(const base::Result<void>& result) {
 }
 
 [[nodiscard]] std::vector<std::byte> content(const Disk& disk);
-
-// What the installed qemu-img says against the image: faults, or other content than ours. Empty: nothing, or it is not
-// installed. Images without backing file and external data file only.
-[[nodiscard]] std::string qemu_objects(const storage::MemoryDevice& device, const Qcow2Disk& disk);
 
 }  // namespace cowvet::engine::testing_images

@@ -1,6 +1,7 @@
 """Seeds for the fuzz targets, made from the images and recipes of corpus/ when a test runs; nothing of it is kept."""
 import hashlib
 import os
+import random
 import struct
 import subprocess
 import zlib
@@ -80,7 +81,7 @@ def keep(folder, content):
 
 def make(corpus_tool, source, folder):
     """Fills folder/TARGET/ for every target; returns how many images became seeds of the whole check."""
-    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check")}
+    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "operations")}
     for place in targets.values():
         place.mkdir(parents=True, exist_ok=True)
     subprocess.run([corpus_tool, "build", folder / "images"], check=True, stdout=subprocess.DEVNULL)
@@ -104,4 +105,8 @@ def make(corpus_tool, source, folder):
         keep(targets["codecs"], bytes([len(content).bit_length() - 10 << 1]) + packer.compress(content) + packer.flush())
     for recipe in sorted((source / "corpus").rglob("*.recipe")):
         keep(targets["recipe"], recipe.read_bytes())
+    chance = random.Random(1)
+    for length in (20, 60, 150, 400):
+        for _ in range(20):
+            keep(targets["operations"], chance.randbytes(length))
     return used

@@ -1,0 +1,310 @@
+#include "model/model.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include <fmt/format.h>
+
+#include "model/overloaded.hpp"
+
+namespace cowvet::model {
+
+namespace {
+
+constexpr std::uint64_t sector = 512;
+constexpr std::size_t most_snapshots = 3;
+constexpr std::size_t most_bitmaps = 2;
+constexpr std::size_t most_layers = 4;
+constexpr std::uint64_t most_bits = 128;  // of a bitmap when it is made
+
+std::uint64_t up(std::uint64_t a, std::uint64_t unit) { return (a + unit - 1) / unit * unit; }
+std::uint64_t down(std::uint64_t a, std::uint64_t unit) { return a / unit * unit; }
+std::ptrdiff_t steps(std::uint64_t a) { return static_cast<std::ptrdiff_t>(a); }
+
+Range inside(Range range, std::uint64_t size) {
+  range.at %= size;
+  range.length = std::clamp<std::uint64_t>(range.length, 1, size - range.at);
+  return range;
+}
+
+// The clusters that lie in the range whole; the disk may end within its last one.
+Range whole_clusters(const Layer& layer, const Range& range) {
+  const std::uint64_t unit = layer.setting.cluster_size;
+  const std::uint64_t at = up(range.at, unit);
+  const std::uint64_t end = range.end() == layer.size() ? range.end() : down(range.end(), unit);
+  return {at, end > at ? end - at : 0};
+}
+
+void put(Layer& layer, const Range& range, const std::vector<std::byte>& bytes) {
+  std::ranges::copy(bytes, layer.disk.content.begin() + steps(range.at));
+}
+
+void put_zeros(Layer& layer, const Range& range) {
+  std::fill_n(layer.disk.content.begin() + steps(range.at), steps(range.length), std::byte{0});
+}
+
+// Pieces that touch the range become held; `unit` says what is allocated at once.
+void hold(Layer& layer, const Range& range, std::uint64_t unit) {
+  const std::uint64_t piece = layer.setting.piece();
+  const std::uint64_t end = std::min(up(range.end(), unit), layer.size());
+  for (std::uint64_t at = down(range.at, unit); at < end; at += piece)
+    layer.disk.held[at / piece] = Held::yes;
+}
+
+// What was not held need not be so, and need not be otherwise.
+void perhaps_hold(Layer& layer, std::uint64_t at) {
+  auto& held = layer.disk.held[at / layer.setting.piece()];
+  if (held == Held::no) held = Held::unknown;
+}
+
+void mark(Layer& layer, const Range& range) {
+  for (auto& bitmap : layer.bitmaps) {
+    if (!bitmap.enabled || range.length == 0) continue;
+    bitmap.changed = true;
+    for (std::uint64_t i = range.at / bitmap.granularity; i * bitmap.granularity < range.end(); ++i)
+      bitmap.marked[i] = true;
+  }
+}
+
+void set_size(Layer& layer, std::uint64_t size) {
+  layer.disk.content.resize(size);
+  layer.disk.held.resize(up(size, layer.setting.piece()) / layer.setting.piece(), Held::unknown);
+}
+
+void follow_size(Layer& layer) {
+  for (auto& bitmap : layer.bitmaps) {
+    bitmap.changed = true;
+    bitmap.marked.resize(up(layer.size(), bitmap.granularity) / bitmap.granularity);
+  }
+}
+
+void zero(Layer& layer, const Zero& o) {
+  put_zeros(layer, o.range);
+  mark(layer, o.range);
+  const std::uint64_t piece = layer.setting.piece();
+  for (std::uint64_t at = down(o.range.at, piece); at < o.range.end(); at += piece) {
+    const bool whole = at >= o.range.at && std::min(at + piece, layer.size()) <= o.range.end();
+    auto& held = layer.disk.held[at / piece];
+    // Version 2 can't say that a cluster is zero: it may be given up where nothing lies below.
+    if (layer.setting.version == 2)
+      held = Held::unknown;
+    else if (whole)
+      held = Held::yes;
+    else
+      perhaps_hold(layer, at);  // what reads as zeros already may stay as it is
+  }
+}
+
+void discard(Layer& layer, const Discard& o) {
+  mark(layer, o.range);
+  const Range range = whole_clusters(layer, o.range);
+  put_zeros(layer, range);
+  const std::uint64_t piece = layer.setting.piece();
+  for (std::uint64_t at = range.at; at < range.end(); at += piece) {
+    const bool hides = layer.setting.version == 3 && down(at, layer.setting.cluster_size) < layer.backed;
+    layer.disk.held[at / piece] = hides ? Held::yes : Held::unknown;
+  }
+}
+
+bool holds_any(const Layer& layer, const Range& range) {
+  const std::uint64_t piece = layer.setting.piece();
+  for (std::uint64_t at = range.at; at < range.end(); at += piece)
+    if (layer.disk.held[at / piece] != Held::no) return true;
+  return false;
+}
+
+// A bitmap that can't be trusted can only be removed.
+template <class T>
+std::optional<Operation> of_trusted_bitmap(const Layer& layer, T o) {
+  if (layer.bitmaps.empty()) return {};
+  o.which %= static_cast<std::uint32_t>(layer.bitmaps.size());
+  if (!layer.bitmaps[o.which].trusted) return {};
+  return o;
+}
+
+}  // namespace
+
+std::string Layer::next_snapshot() const { return fmt::format("s{}", named + 1); }
+std::string Layer::next_bitmap() const { return fmt::format("b{}", named + 1); }
+
+Model::Model(std::uint64_t raw_base, const Setting& first, Scope scope)
+    : raw_base_(std::min(up(raw_base, sector), largest_disk(first))), scope_(scope) {
+  const auto below = filled(raw_base_fill, raw_base_);
+  add_layer(model::fitted(first, raw_base_ != 0), raw_base_ == 0 ? nullptr : &below);
+}
+
+void Model::add_layer(const Setting& setting, const std::vector<std::byte>* below) {
+  Layer layer;
+  layer.setting = setting;
+  layer.over_backing = below != nullptr;
+  const bool mapped =
+      setting.preallocation != engine::Preallocation::off || setting.data_file == DataFile::raw;
+  set_size(layer, setting.size);
+  std::ranges::fill(layer.disk.held, mapped ? Held::unknown : Held::no);
+  if (below != nullptr) {
+    layer.backed = below->size();
+    std::copy_n(below->begin(), steps(std::min(layer.backed, setting.size)), layer.disk.content.begin());
+  }
+  layers_.push_back(std::move(layer));
+}
+
+std::optional<Operation> Model::fitted(const Operation& operation) const {
+  const Layer& layer = top();
+  const Setting& s = layer.setting;
+  const bool peer = scope_ == Scope::peer;
+  using Fitted = std::optional<Operation>;
+  return std::visit(
+      Overloaded{
+          [&](Write o) -> Fitted {
+            o.range = inside(o.range, layer.size());
+            return o;
+          },
+          [&](WriteCompressed o) -> Fitted {
+            if (!s.compressible()) return {};
+            o.range = inside(o.range, layer.size());
+            const std::uint64_t end = std::min(up(o.range.end(), s.cluster_size), layer.size());
+            o.range.at = down(o.range.at, s.cluster_size);
+            o.range.length = end - o.range.at;
+            if (peer && holds_any(layer, o.range)) return {};  // QEMU compresses new clusters only
+            return o;
+          },
+          [&](Zero o) -> Fitted {
+            o.range = inside(o.range, layer.size());
+            return o;
+          },
+          [&](Discard o) -> Fitted {
+            // QEMU shows the backing file again there.
+            if (peer && s.version == 2 && layer.over_backing) return {};
+            o.range = inside(o.range, layer.size());
+            return o;
+          },
+          [&](Flush o) -> Fitted { return o; },
+          [&](Reopen o) -> Fitted {
+            o.properly = o.properly || peer;
+            return o;
+          },
+          [&](CreateSnapshot o) -> Fitted {
+            if (s.data_file != DataFile::none || layer.snapshots.size() >= most_snapshots) return {};
+            // Where counts may reach their limit, who reaches it when is nobody's promise.
+            if (peer && s.refcount_bits < 8) return {};
+            return o;
+          },
+          [&](ApplySnapshot o) -> Fitted {
+            if (layer.snapshots.empty()) return {};
+            if (peer && !layer.bitmaps.empty()) return {};  // QEMU does not mark what changes
+            o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
+            return o;
+          },
+          [&](RemoveSnapshot o) -> Fitted {
+            if (layer.snapshots.empty()) return {};
+            o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
+            return o;
+          },
+          [&](Resize o) -> Fitted {
+            if (peer && s.version == 2 && !layer.snapshots.empty()) return {};
+            // QEMU preallocates in space that other data left: docs/peers.md.
+            if (peer && (layer.over_backing || o.preallocation == engine::Preallocation::metadata))
+              o.preallocation = engine::Preallocation::off;
+            o.size = std::clamp(down(o.size, sector), sector, largest_disk(s));
+            if (o.size <= layer.size()) o.preallocation = engine::Preallocation::off;
+            // QEMU shows again what lay there before an earlier shrinking: docs/peers.md.
+            if (peer && o.size > layer.size() && layer.size() % s.cluster_size != 0) return {};
+            return o;
+          },
+          [&](AddBitmap o) -> Fitted {
+            if (s.version == 2 || layer.bitmaps.size() >= most_bitmaps) return {};
+            o.granularity =
+                std::clamp(std::bit_floor(o.granularity),
+                           std::bit_ceil(up(largest_disk(s) / most_bits, sector)), std::uint64_t{1} << 20);
+            return o;
+          },
+          [&](RemoveBitmap o) -> Fitted {
+            if (layer.bitmaps.empty()) return {};
+            o.which %= static_cast<std::uint32_t>(layer.bitmaps.size());
+            return o;
+          },
+          [&](ClearBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
+          [&](EnableBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
+          [&](AddOverlay o) -> Fitted {
+            if (layers_.size() >= most_layers) return {};
+            o.setting = model::fitted(o.setting, true);
+            return o;
+          },
+      },
+      operation);
+}
+
+void Model::apply(const Operation& operation) {
+  Layer& layer = layers_.back();
+  std::visit(Overloaded{
+                 [&](const Write& o) {
+                   put(layer, o.range, filled(o.fill, o.range.length));
+                   hold(layer, o.range, layer.setting.piece());
+                   mark(layer, o.range);
+                 },
+                 [&](const WriteCompressed& o) {
+                   put(layer, o.range, filled(o.fill, o.range.length));
+                   hold(layer, o.range, layer.setting.cluster_size);
+                   mark(layer, o.range);
+                 },
+                 [&](const Zero& o) { zero(layer, o); },
+                 [&](const Discard& o) { discard(layer, o); },
+                 [&](const Flush&) {},
+                 [&](const Reopen&) {
+                   for (auto& bitmap : layer.bitmaps) bitmap.changed = false;
+                 },
+                 [&](const CreateSnapshot&) {
+                   layer.snapshots.push_back({layer.next_snapshot(), layer.disk});
+                   ++layer.named;
+                 },
+                 [&](const ApplySnapshot& o) {
+                   const bool resized = layer.snapshots[o.which].state.content.size() != layer.size();
+                   layer.disk = layer.snapshots[o.which].state;
+                   if (resized) follow_size(layer);
+                   mark(layer, {0, layer.size()});
+                 },
+                 [&](const RemoveSnapshot& o) {
+                   layer.snapshots.erase(layer.snapshots.begin() + static_cast<std::ptrdiff_t>(o.which));
+                 },
+                 [&](const Resize& o) {
+                   if (o.size == layer.size()) return;
+                   const std::uint64_t old = layer.size();
+                   set_size(layer, o.size);
+                   // The old end's piece is held once its rest must hide what lies below.
+                   if (o.size > old && old % layer.setting.piece() != 0) perhaps_hold(layer, old);
+                   follow_size(layer);
+                 },
+                 [&](const AddBitmap& o) {
+                   layer.bitmaps.push_back(
+                       {.name = layer.next_bitmap(),
+                        .granularity = o.granularity,
+                        .enabled = o.enabled,
+                        .marked = std::vector<bool>(up(layer.size(), o.granularity) / o.granularity)});
+                   ++layer.named;
+                 },
+                 [&](const RemoveBitmap& o) {
+                   layer.bitmaps.erase(layer.bitmaps.begin() + static_cast<std::ptrdiff_t>(o.which));
+                 },
+                 [&](const ClearBitmap& o) {
+                   auto& bitmap = layer.bitmaps[o.which];
+                   bitmap.changed = true;
+                   bitmap.marked.assign(bitmap.marked.size(), false);
+                 },
+                 [&](const EnableBitmap& o) {
+                   auto& bitmap = layer.bitmaps[o.which];
+                   bitmap.changed = bitmap.changed || bitmap.enabled != o.enabled;
+                   bitmap.enabled = o.enabled;
+                 },
+                 [&](const AddOverlay& o) {
+                   const auto below = layer.disk.content;
+                   add_layer(o.setting, &below);
+                 },
+             },
+             operation);
+}
+
+void Model::refuse(const Operation& operation) {
+  if (std::holds_alternative<ApplySnapshot>(operation)) mark(layers_.back(), {0, top().size()});
+}
+
+}  // namespace cowvet::model

@@ -1,0 +1,195 @@
+#include "model/script.hpp"
+
+#include <algorithm>
+#include <set>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "model/engine_chain.hpp"
+#include "model/overloaded.hpp"
+
+namespace cowvet::model {
+
+namespace {
+
+// Fills that are not one byte all over come from files, which filled() in model/operation.cpp says the bytes of.
+constexpr const char* prologue = R"(#!/bin/sh
+set -e
+: "${img:=cowvet}" "${io:=cowvet io}"
+fill() {  # KIND SEED LENGTH FILE
+  perl -e 'my ($kind, $seed, $length) = @ARGV;
+    my ($state, $shift, $found) = ($seed + 1, $kind eq "text" ? 28 : 24, "");
+    for (1 .. PERIOD) {
+      $state = ($state * 1664525 + 1013904223) % 4294967296;
+      $found .= chr($state >> $shift);
+    }
+    print substr($found x ($length / PERIOD + 1), 0, $length);' "$1" "$2" "$3" >"$4"
+}
+)";
+
+void replace(std::string& text, const std::string& what, const std::string& by) {
+  text.replace(text.find(what), what.size(), by);
+}
+
+std::string key_words() { return fmt::format("--object secret,id=key,data={} ", password); }
+
+class Writer {
+ public:
+  Writer(const Sequence& sequence, Scope scope) : model_(sequence.raw_base, sequence.first, scope) {
+    replace(text_, "PERIOD", std::to_string(fill_period));
+    replace(text_, "PERIOD", std::to_string(fill_period));
+    if (model_.raw_base() != 0)
+      line(fmt::format("fill noise {} {} {}", raw_base_fill.seed, model_.raw_base(), raw_base_name));
+    create(model_.top(), model_.raw_base() != 0 ? raw_base_name : "", "raw");
+    for (const auto& wanted : sequence.operations) {
+      const auto operation = model_.fitted(wanted);
+      if (!operation) continue;
+      add(*operation);
+      model_.apply(*operation);
+    }
+    end_io();
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  void line(const std::string& words) { text_ += words + "\n"; }
+
+  std::string file_of(const Fill& fill) {
+    const std::string kind = fill.kind == Fill::Kind::text ? "text" : "noise";
+    const std::string name = fmt::format("{}-{}", kind, fill.seed);
+    if (made_.insert(name).second) line(fmt::format("fill {} {} {} {}", kind, fill.seed, fill_period, name));
+    return name;
+  }
+
+  void create(const Layer& layer, const std::string& backing, const std::string& backing_format) {
+    const auto& s = layer.setting;
+    const std::size_t top = model_.layers().size() - 1;
+    std::string options = option_list(s);
+    if (s.data_file != DataFile::none) options += ",data_file=" + data_file_name(top);
+    std::string words = "$img create -q -f qcow2 ";
+    if (s.encryption != format::CryptMethod::none) {
+      words += key_words();
+      options += ",encrypt.key-secret=key";
+    }
+    if (!backing.empty()) words += fmt::format("-u -b {} -F {} ", backing, backing_format);
+    line(fmt::format("{}-o {} {} {}", words, options, image_name(top), s.size));
+  }
+
+  void io(const std::string& command) { io_.push_back(command); }
+  void end_io() {
+    if (io_.empty()) return;
+    std::string words = "$io " + opening_words(model_);
+    for (const auto& command : io_) words += fmt::format(" \\\n  -c '{}'", command);
+    // An abort ends the program with a signal: that is what is wanted.
+    if (io_.back() == "abort") words += " || true";
+    line(words);
+    io_.clear();
+  }
+  void write(const char* options, const Range& range, const Fill& fill) {
+    const std::string from = fill.kind == Fill::Kind::byte ? fmt::format("-P {:#04x}", fill.seed)
+                                                           : fmt::format("-s {}", file_of(fill));
+    io(fmt::format("write -q {}{} {} {}", options, from, range.at, range.length));
+  }
+
+  void add(const Operation& operation);
+
+  Model model_;
+  std::string text_ = prologue;
+  std::set<std::string> made_;   // files of fills
+  std::vector<std::string> io_;  // commands for the image as it is opened
+};
+
+void Writer::add(const Operation& operation) {
+  const Layer& layer = model_.top();
+  const auto image = [&](const std::string& verb, const std::string& options, const std::string& after = "") {
+    end_io();
+    auto words = opening_words(model_, verb == "bitmap");
+    // The verb snapshot finds out the format, and takes no word about it.
+    if (const std::string known = "-f qcow2 "; verb == "snapshot" && words.starts_with(known))
+      words.erase(0, known.size());
+    line(fmt::format("$img {} {}{}{}", verb, options, words, after));
+  };
+  // With narrow refcounts the image may be unable to count so many owners, and stays as it is.
+  const std::string perhaps = layer.setting.refcount_bits < 16 ? " || true" : "";
+  std::visit(
+      Overloaded{
+          [&](const Write& o) { write("", o.range, o.fill); },
+          [&](const WriteCompressed& o) { write("-c ", o.range, o.fill); },
+          [&](const Zero& o) {
+            io(fmt::format("write -q -z {}{} {}", o.unmap ? "-u " : "", o.range.at, o.range.length));
+          },
+          [&](const Discard& o) { io(fmt::format("discard -q {} {}", o.range.at, o.range.length)); },
+          [&](const Flush&) { io("flush"); },
+          [&](const Reopen& o) {
+            if (!o.properly) {
+              io("flush");
+              io("abort");
+            }
+            end_io();
+          },
+          [&](const CreateSnapshot&) {
+            image("snapshot", fmt::format("-c {} ", layer.next_snapshot()), perhaps);
+          },
+          [&](const ApplySnapshot& o) {
+            image("snapshot", fmt::format("-a {} ", layer.snapshots[o.which].name), perhaps);
+          },
+          [&](const RemoveSnapshot& o) {
+            image("snapshot", fmt::format("-d {} ", layer.snapshots[o.which].name));
+          },
+          [&](const Resize& o) {
+            image("resize", fmt::format("-q --shrink --preallocation={} ", name_of(o.preallocation)),
+                  fmt::format(" {}", o.size));
+          },
+          [&](const AddBitmap& o) {
+            image("bitmap", fmt::format("--add {}-g {} ", o.enabled ? "" : "--disable ", o.granularity),
+                  " " + layer.next_bitmap());
+          },
+          [&](const RemoveBitmap& o) { image("bitmap", "--remove ", " " + layer.bitmaps[o.which].name); },
+          [&](const ClearBitmap& o) { image("bitmap", "--clear ", " " + layer.bitmaps[o.which].name); },
+          [&](const EnableBitmap& o) {
+            image("bitmap", o.enabled ? "--enable " : "--disable ", " " + layer.bitmaps[o.which].name);
+          },
+          [&](const AddOverlay& o) {
+            end_io();
+            Model next = model_;
+            next.apply(o);
+            const std::string below = image_name(model_.layers().size() - 1);
+            std::swap(model_, next);
+            create(model_.top(), below, "qcow2");
+            std::swap(model_, next);
+          },
+      },
+      operation);
+}
+
+}  // namespace
+
+// Encrypted layers need a key each.
+std::string opening_words(const Model& model, bool alone) {
+  auto layers = std::span(model.layers());
+  const auto is_encrypted = [](const Layer& layer) {
+    return layer.setting.encryption != format::CryptMethod::none;
+  };
+  const std::size_t top = layers.size() - 1;
+  if (alone) layers = layers.last(1);
+  while (!layers.empty() && !is_encrypted(layers.front())) layers = layers.subspan(1);  // they need no words
+  if (layers.empty()) return "-f qcow2 " + image_name(top);
+  std::string options;
+  std::string prefix;
+  for (std::size_t below = 0; below < layers.size(); ++below) {
+    const Layer& layer = layers[layers.size() - 1 - below];
+    options += fmt::format("{0}driver=qcow2,{0}file.driver=file,{0}file.filename={1},", prefix,
+                           image_name(top - below));
+    if (is_encrypted(layer))
+      options += fmt::format("{0}encrypt.format={1},{0}encrypt.key-secret=key,", prefix,
+                             layer.setting.encryption == format::CryptMethod::aes ? "aes" : "luks");
+    prefix += "backing.";
+  }
+  options.pop_back();
+  return fmt::format("{}--image-opts {}", key_words(), options);
+}
+
+std::string script(const Sequence& sequence, Scope scope) { return Writer(sequence, scope).text(); }
+
+}  // namespace cowvet::model

@@ -1,0 +1,19 @@
+// A sequence as a shell script of commands in the language of qemu-img and qemu-io, which cowvet speaks as well.
+// Promises: run in an empty folder with either program, it does to a chain of files what the sequence does to
+// the model.
+#pragma once
+#include <string>
+
+#include "model/model.hpp"
+
+namespace cowvet::model {
+
+// The programs are $img and $io, which the script sets to cowvet's where they are not set. `$io` gets all commands that
+// go to one opened image in one call.
+[[nodiscard]] std::string script(const Sequence& sequence, Scope scope = Scope::all);
+
+// How programs of that language are told to open the chain: "-f qcow2 NAME", or with the keys of encrypted images.
+// `alone`: a program that does not look below the top.
+[[nodiscard]] std::string opening_words(const Model& model, bool alone = false);
+
+}  // namespace cowvet::model

@@ -1,0 +1,24 @@
+// What the mutants are hunted with, beside the engine's crash tests: the flat model, with a fixed seed.
+#include <iostream>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "model/generate.hpp"
+
+namespace cowvet::model {
+namespace {
+
+TEST(Hunt, WithTheModel) {
+  const Examination how{.check_every = 4};
+  const auto done =
+      search({.seed = 11, .operations = 10000, .most_shrinks = 0, .wishes = {.largest_cluster = 65536}},
+             [&](const Sequence& sequence) { return examine(sequence, how); });
+  if (done.disagreement)
+    FAIL() << fmt::format("{} after {} operations: {}", name_of(done.disagreement->oracle), done.operations,
+                          done.disagreement->what);
+  std::cout << fmt::format("nothing after {} operations\n", done.operations);
+}
+
+}  // namespace
+}  // namespace cowvet::model
