@@ -201,7 +201,7 @@ std::optional<Operation> Model::fitted(const Operation& operation) const {
             return o;
           },
           [&](Resize o) -> Fitted {
-            if (peer && s.version == 2 && !layer.snapshots.empty()) return {};
+            if (peer && s.version == 2 && (layer.over_backing || !layer.snapshots.empty())) return {};
             // QEMU preallocates in space that other data left: docs/peers.md.
             if (peer && (layer.over_backing || o.preallocation == engine::Preallocation::metadata))
               o.preallocation = engine::Preallocation::off;

@@ -55,4 +55,8 @@ inline void must(const base::Result<void>& result) {
 
 [[nodiscard]] std::vector<std::byte> content(const Disk& disk);
 
+// What the installed qemu-img says against the image: faults, or other content than ours. Empty: nothing, or it is not
+// installed. Images that are one unencrypted file only.
+[[nodiscard]] std::string qemu_objects(const storage::MemoryDevice& device, const Qcow2Disk& disk);
+
 }  // namespace cowvet::engine::testing_images

@@ -14,7 +14,7 @@ using testing_images::content;
 using testing_images::must;
 using Kind = storage::Event::Kind;
 
-class RawDisk : public testing::Test {
+class ChangedRawDisk : public testing::Test {
  protected:
   std::vector<Kind> done() const {
     std::vector<Kind> kinds;
@@ -28,21 +28,21 @@ class RawDisk : public testing::Test {
   std::unique_ptr<Disk> disk_ = open_raw(recorder_, true);
 };
 
-TEST_F(RawDisk, KeepsItsSpaceWhenZeroedWithoutUnmapping) {
+TEST_F(ChangedRawDisk, KeepsItsSpaceWhenZeroedWithoutUnmapping) {
   must(disk_->zero(base::GuestOffset{700}, 3000, Unmap::no));
   std::fill_n(expected_.begin() + 700, 3000, std::byte{0});
   EXPECT_EQ(content(*disk_), expected_);
   EXPECT_EQ(done(), (std::vector{Kind::zero}));
 }
 
-TEST_F(RawDisk, GivesSpaceBackWhenZeroedWithUnmapping) {
+TEST_F(ChangedRawDisk, GivesSpaceBackWhenZeroedWithUnmapping) {
   must(disk_->zero(base::GuestOffset{700}, 3000, Unmap::yes));
   std::fill_n(expected_.begin() + 700, 3000, std::byte{0});
   EXPECT_EQ(content(*disk_), expected_);
   EXPECT_EQ(done(), (std::vector{Kind::discard}));
 }
 
-TEST_F(RawDisk, KeepsItsLengthWhateverIsZeroed) {
+TEST_F(ChangedRawDisk, KeepsItsLengthWhateverIsZeroed) {
   must(disk_->zero(base::GuestOffset{9000}, 1240, Unmap::no));
   must(disk_->zero(base::GuestOffset{9000}, 1240, Unmap::yes));
   must(disk_->discard(base::GuestOffset{0}, 512));
@@ -50,7 +50,7 @@ TEST_F(RawDisk, KeepsItsLengthWhateverIsZeroed) {
   EXPECT_FALSE(disk_->zero(base::GuestOffset{10'000}, 241, Unmap::no));
 }
 
-TEST(RawDiskOfOddLength, IsZeroedUpToTheFilesEnd) {
+TEST(RawDisk, OfOddLengthIsZeroedUpToTheFilesEnd) {
   storage::MemoryDevice file(tests::pattern(1000, 1));
   const auto disk = open_raw(file, true);
   ASSERT_EQ(disk->size(), 1024U);
