@@ -34,6 +34,9 @@ base::Result<Clusters> Snapshots::place_table(const std::vector<format::Snapshot
   length = bytes.size();
   if (list.size() > limits::max_snapshots || length > limits::max_snapshot_table)
     return base::fail(ErrorKind::limit, "an image can't hold more snapshots: remove some first");
+  // The clusters may hold an older table. Its entries behind the new ones would pass for snapshots that were lost.
+  bytes.resize(
+      static_cast<std::size_t>(image_.geometry().clusters(length) << image_.geometry().cluster_bits()));
   return changes_.place(bytes);
 }
 

@@ -328,5 +328,20 @@ TEST(Requests, outside_the_disk_are_refused) {
   EXPECT_FALSE(image->write_compressed(at(512), bytes));
 }
 
+// An older table's entries, behind the end of the one that took its place, passed for lost snapshots.
+TEST(Snapshots, leave_nothing_of_an_older_table_behind_theirs) {
+  Opened image("image size=1M cluster_size=4K");
+  for (const char* name : {"a", "b", "c"}) (void)must(image->create_snapshot(name, 1, 2));
+  for (const char* name : {"a", "b"}) must(image->remove_snapshot(name));
+  (void)must(image->create_snapshot("d", 1, 2));
+  must(image->remove_snapshot("c"));
+  const auto begin = static_cast<std::size_t>(image->header().v2.snapshots_offset.raw());
+  image.close_and_check();
+  const auto cluster = base::ConstBytes(image.device().bytes()).subspan(begin, 4096);
+  const std::size_t entry = format::disk_size<format::SnapshotEntry> + 24 + 1 + 1;
+  EXPECT_FALSE(base::all_zero(cluster.first(entry)));
+  EXPECT_TRUE(base::all_zero(cluster.subspan(entry)));
+}
+
 }  // namespace
 }  // namespace cowvet::engine
