@@ -201,7 +201,9 @@ std::optional<Operation> Model::fitted(const Operation& operation) const {
             return o;
           },
           [&](Resize o) -> Fitted {
-            if (peer && s.version == 2 && (layer.over_backing || !layer.snapshots.empty())) return {};
+            // Where the snapshots' sizes can't be noted, they would be lost; both refuse.
+            if (s.version == 2 && !layer.snapshots.empty()) return {};
+            if (peer && s.version == 2 && layer.over_backing) return {};
             // QEMU preallocates in space that other data left: docs/peers.md.
             if (peer && (layer.over_backing || o.preallocation == engine::Preallocation::metadata))
               o.preallocation = engine::Preallocation::off;
