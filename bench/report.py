@@ -91,6 +91,21 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, {qemu.splitlines()[0]}."
 
 
+def goal_lines(held):
+    return ["## Goals", "", *(f"- {'met' if met else '**missed**'}: {goal}" for goal, met in held), ""]
+
+
+def publish(lines, held):
+    """Prints the page, writes it where the second argument says; the program's exit code."""
+    text = "\n".join(lines)
+    print(text)
+    if len(sys.argv) > 2:
+        result = Path(sys.argv[2])
+        result.parent.mkdir(exist_ok=True)
+        result.write_text(text)
+    return 0 if all(met for _, met in held) else 1
+
+
 def main():
     folder = Path(sys.argv[1])
     rows = {}
@@ -110,14 +125,8 @@ def main():
     if any(name in rows for name in TIB):
         lines += ["## Growth", "", *growth_table(rows), ""]
     if held:
-        lines += ["## Goals", "", *(f"- {'met' if met else '**missed**'}: {goal}" for goal, met in held), ""]
-    text = "\n".join(lines)
-    print(text)
-    if len(sys.argv) > 2:
-        result = Path(sys.argv[2])
-        result.parent.mkdir(exist_ok=True)
-        result.write_text(text)
-    return 0 if all(met for _, met in held) else 1
+        lines += goal_lines(held)
+    return publish(lines, held)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from report import machine, seconds
+from report import goal_lines, machine, publish, seconds
 
 # What each row is, and how many times as fast as qemu-img it is to be; None: told, but no goal.
 ROWS = {
@@ -72,15 +72,8 @@ def main():
     runs = max((mine.runs for mine, _ in rows.values()), default=0)
     lines = ["# cowvet's work on disks beside qemu-img's", "", machine(),
              f"A real ext4 file system, warm cache, the same options; medians of {runs} runs of `bench/engine`, with the fastest "
-             "and the slowest.", "", *table(rows), "", "## Goals", "",
-             *(f"- {'met' if met else '**missed**'}: {goal}" for goal, met in held), ""]
-    text = "\n".join(lines)
-    print(text)
-    if len(sys.argv) > 2:
-        result = Path(sys.argv[2])
-        result.parent.mkdir(exist_ok=True)
-        result.write_text(text)
-    return 0 if all(met for _, met in held) else 1
+             "and the slowest.", "", *table(rows), "", *goal_lines(held)]
+    return publish(lines, held)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ Exit dd(std::span<char* const> words, Console& console) {
   arguments.operands(
       r.operands, "OPERAND",
       "if=IMAGE to read; of=FILE to make; bs=SIZE of a block, 512 when not given; count=N blocks of the "
-      "image to look at; skip=N blocks of them");
+      "image to look at; skip=N blocks of them",
+      false);
   if (const auto end = arguments.parse(words, console)) return *end;
   if (const auto done = dd_as(r, console); !done) {
     console.complain(done.error().message);

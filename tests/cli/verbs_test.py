@@ -18,6 +18,7 @@ def program(folder):
     expect_error("chekc", says="did you mean 'check'?")
     expect_error("--vesrion", says="there is no option '--vesrion'")
     expect_error(says="no verb given")
+    expect_error("dd", says="if=FILE")
 
 
 def info(folder):
