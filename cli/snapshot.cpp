@@ -6,7 +6,10 @@
 
 #include "base/text.hpp"
 #include "cli/disks.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/overlay_guard.hpp"
+#include "cli/program.hpp"
+#include "cli/revert.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/info.hpp"
@@ -73,6 +76,24 @@ base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
   return done;
 }
 
+// Going back to what is damaged would lose the present for nothing. In qemu-img's place nothing is asked, as
+// there; loss of the present is what -a is for.
+base::Result<void> may_go_back(const Request& request) {
+  if (stands_in() || request.guard.force || request.disk.image_options) return {};
+  base::Progress progress;
+  const StopOnSignal stop(progress);
+  const auto report =
+      question_revert({.image = request.image, .snapshot = request.apply.front()}, request.disk, progress);
+  if (!report)
+    return report.error().kind == ErrorKind::cancelled ? std::unexpected(report.error())
+                                                       : base::Result<void>{};
+  if (report->safe()) return {};
+  return base::fail(
+      ErrorKind::usage,
+      fmt::format("going back is not safe: {}: see 'cowvet revert-check --snapshot', or add --force",
+                  report->obstacles.front()));
+}
+
 base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (request.actions() > 1)
     return base::fail(ErrorKind::usage, "one of -l, -c, -a and -d can be done at a time");
@@ -80,6 +101,8 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (changes && request.disk.force_share)
     return base::fail(ErrorKind::usage,
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
+  if (!request.apply.empty())
+    if (auto safe = may_go_back(request); !safe) return safe;
   if (!request.apply.empty())
     if (auto free = refuse_with_overlays(request.image, request.disk.image_options, request.guard); !free)
       return free;
