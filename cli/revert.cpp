@@ -29,7 +29,8 @@ using reports::RevertReport;
 
 constexpr std::size_t most_listed = 16;
 constexpr std::size_t most_findings = 1000;
-constexpr std::uint64_t piece = 1 << 20;  // bytes read at once
+constexpr std::size_t most_layers = 8, most_owners = 4;  // that a finding surely names
+constexpr std::uint64_t piece = 1 << 20;                 // bytes read at once
 
 void lose(RevertReport& report, std::uint64_t begin, std::uint64_t length) {
   report.lost_bytes += length;
@@ -53,6 +54,8 @@ bool concerns_others_only(const Finding& finding, const std::string& id, std::si
   if (finding.snapshot == id || is_of(finding.where, index)) return false;
   const auto target = [&](const findings::GuestRange& range) { return range.snapshot == id; };
   if (std::ranges::any_of(finding.guest, target)) return false;
+  // Of very many layers and owners a finding names the first few: the target may be among the others.
+  if (finding.guest.size() >= most_layers || finding.owners.size() >= most_owners) return false;
   for (const auto& owner : finding.owners)
     if (is_of(owner.where, index) || (owner.guest && target(*owner.guest))) return false;
   if (!finding.snapshot.empty() || !finding.guest.empty()) return true;
@@ -70,6 +73,14 @@ void judge(RevertReport& report, const analyzer::Verdict& verdict, const std::st
       ++report.elsewhere;
     else
       report.findings.push_back(finding);
+  }
+  // Of very many findings of a rule, some are counted only: whom they concern is not known.
+  for (std::size_t i = 0; i < findings::rule_count; ++i) {
+    const auto rule = findings::RuleId::from_index(i);
+    if (verdict.summary.gravest[i] >= Severity::error && verdict.summary.of(rule).findings > most_findings)
+      report.obstacles.push_back(
+          fmt::format("{} errors of {}: whether all concern something else is not known",
+                      verdict.summary.of(rule).findings, rule->name));
   }
   if (!report.findings.empty())
     report.obstacles.push_back(
@@ -137,6 +148,38 @@ base::Result<reports::Report> checked(const std::string& file, bool deep, const 
   return report;
 }
 
+// Errors between the image and the files below it, and in the check of each of those.
+base::Result<analyzer::Graph> judge_below(RevertReport& report, const RevertQuestion& question,
+                                          const DiskWords& words, base::Progress& progress) {
+  const analyzer::GraphOptions options;
+  auto graph = analyzer::read_graph({question.image}, options,
+                                    [](const std::string& file) { return open_quietly(file, {}); });
+  if (!graph) return graph;
+  analyzer::check_graph(*graph, options);
+  const auto before = report.findings.size();
+  std::vector<bool> seen(graph->nodes.size());
+  for (std::optional<std::size_t> at = 0; at && !seen[*at]; at = graph->nodes[*at].below) {
+    seen[*at] = true;
+    const auto& node = graph->nodes[*at];
+    for (const auto& finding : node.findings)
+      if (finding.severity >= Severity::error) report.findings.push_back(finding);
+    if (node.kind == analyzer::NodeKind::not_followed)
+      report.obstacles.push_back(fmt::format("'{}' {}", node.file, node.problem));
+    if (*at == 0 || node.kind != analyzer::NodeKind::image || node.probed != "qcow2") continue;
+    const auto verdict = checked(node.file, question.deep, words, progress);
+    if (!verdict) return std::unexpected(verdict.error());
+    for (const auto& finding : verdict->outcome->findings)
+      if (finding.severity >= Severity::error) report.findings.push_back(finding);
+    if (!verdict->outcome->complete)
+      report.obstacles.push_back(
+          fmt::format("'{}' could not be examined: {}", node.file, verdict->outcome->incomplete));
+  }
+  if (const auto errors = report.findings.size() - before; errors != 0)
+    report.obstacles.push_back(
+        fmt::format("what the image stands on is damaged: {}", reports::some(errors, "error")));
+  return graph;
+}
+
 base::Result<RevertReport> internal(const RevertQuestion& question, const DiskWords& words,
                                     base::Progress& progress) {
   RevertReport report;
@@ -164,6 +207,9 @@ base::Result<RevertReport> internal(const RevertQuestion& question, const DiskWo
   const auto verdict = checked(question.image, question.deep, words, progress);
   if (!verdict) return std::unexpected(verdict.error());
   judge(report, *verdict->outcome, found->id, index);
+  if (!question.alone && info->backing_name)
+    if (const auto below = judge_below(report, question, words, progress); !below)
+      return std::unexpected(below.error());
   if (info->header->external_data_file())
     report.obstacles.push_back("an image with an external data file has no usable snapshots");
   if (info->header->corrupt())
@@ -194,40 +240,16 @@ base::Result<RevertReport> internal(const RevertQuestion& question, const DiskWo
   return report;
 }
 
-// Errors of the chain, and of the check of each image below the overlay.
-base::Result<void> judge_chain(RevertReport& report, const RevertQuestion& question, const DiskWords& words,
-                               base::Progress& progress) {
-  analyzer::GraphOptions options;
-  auto graph = analyzer::read_graph({question.image}, options,
-                                    [](const std::string& file) { return open_quietly(file, {}); });
+base::Result<void> judge_overlay(RevertReport& report, const RevertQuestion& question, const DiskWords& words,
+                                 base::Progress& progress) {
+  const auto graph = judge_below(report, question, words, progress);
   if (!graph) return std::unexpected(graph.error());
-  analyzer::check_graph(*graph, options);
   const auto& top = graph->nodes.front();
   if (!top.below)
     return base::fail(
         ErrorKind::usage,
         "has no backing file: discarding it would leave nothing (--snapshot NAME for one inside it)");
   report.target = graph->nodes[*top.below].file;
-  std::vector<bool> seen(graph->nodes.size());
-  for (std::optional<std::size_t> at = 0; at && !seen[*at]; at = graph->nodes[*at].below) {
-    seen[*at] = true;
-    const auto& node = graph->nodes[*at];
-    for (const auto& finding : node.findings)
-      if (finding.severity >= Severity::error) report.findings.push_back(finding);
-    if (node.kind == analyzer::NodeKind::not_followed)
-      report.obstacles.push_back(fmt::format("'{}' {}", node.file, node.problem));
-    if (*at == 0 || node.kind != analyzer::NodeKind::image || node.probed != "qcow2") continue;
-    const auto verdict = checked(node.file, question.deep, words, progress);
-    if (!verdict) return std::unexpected(verdict.error());
-    for (const auto& finding : verdict->outcome->findings)
-      if (finding.severity >= Severity::error) report.findings.push_back(finding);
-    if (!verdict->outcome->complete)
-      report.obstacles.push_back(
-          fmt::format("'{}' could not be examined: {}", node.file, verdict->outcome->incomplete));
-  }
-  if (!report.findings.empty())
-    report.obstacles.push_back(fmt::format("what the overlay stands on is damaged: {}",
-                                           reports::some(report.findings.size(), "error")));
   const auto& info = *top.info;
   report.size_now = report.size_then = info.virtual_size;
   if (const auto& below = graph->nodes[*top.below].info) report.size_then = below->virtual_size;
@@ -243,7 +265,7 @@ base::Result<RevertReport> external(const RevertQuestion& question, const DiskWo
   report.file = question.image;
   report.external = true;
   report.deep = question.deep;
-  if (auto judged = judge_chain(report, question, words, progress); !judged)
+  if (auto judged = judge_overlay(report, question, words, progress); !judged)
     return std::unexpected(judged.error());
   const std::vector<std::string> folders{analyzer::folder_of(question.image)};
   if (const auto overlays = analyzer::find_overlays(question.image, folders))

@@ -14,6 +14,7 @@ struct RevertQuestion {
   std::string image;     // a file's name
   std::string snapshot;  // id or name; empty: the image is an overlay to be discarded
   bool deep = false;     // read the target's whole content, through the chain
+  bool alone = false;    // of a snapshot: the image itself only, not what it stands on
 };
 
 // Errors: the image can't be opened or read as what it has to be; there is no such snapshot; cancelled.

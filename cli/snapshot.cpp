@@ -82,8 +82,8 @@ base::Result<void> may_go_back(const Request& request) {
   if (stands_in() || request.guard.force || request.disk.image_options) return {};
   base::Progress progress;
   const StopOnSignal stop(progress);
-  const auto report =
-      question_revert({.image = request.image, .snapshot = request.apply.front()}, request.disk, progress);
+  const auto report = question_revert(
+      {.image = request.image, .snapshot = request.apply.front(), .alone = true}, request.disk, progress);
   if (!report)
     return report.error().kind == ErrorKind::cancelled ? std::unexpected(report.error())
                                                        : base::Result<void>{};

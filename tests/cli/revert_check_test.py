@@ -97,8 +97,20 @@ with tempfile.TemporaryDirectory() as scratch:
     make(image, IMAGE)
     expect(cowvet("snapshot", "-a", "good", image).code == 0, "a good snapshot is gone back to")
 
-    # An overlay that would be discarded.
+    # A snapshot in an overlay: what the overlay stands on belongs to it, but going back does not need it.
     base = folder / "base.qcow2"
+    make(base, "image size=4M\ndata 0..3\n")
+    recipe = 'image size=4M\nbacking "base.qcow2" format=qcow2\ndata 0\nsnapshot name=good\n'
+    make(image, recipe)
+    for words in ([], ["--deep"]):
+        expect(ask(image, "--snapshot", "good", *words)[0].code == 0, "a snapshot in an overlay")
+    make(base, "image size=4M\ndata 0..3\ndamage:\nset l2[0][2] = 0x700000000\n")
+    expect(ask(image, "--snapshot", "good")[0].code == 2, "a snapshot on a damaged base")
+    base.unlink()
+    expect(ask(image, "--snapshot", "good")[0].code == 2, "a snapshot without its base")
+    expect(cowvet("snapshot", "-a", "good", image).code == 0, "the missing base does not hinder going back")
+
+    # An overlay that would be discarded.
     make(base, "image size=4M\ndata 0..3\n")
     make(image, 'image size=4M\nbacking "base.qcow2" format=qcow2\n')
     for words in ([], ["--deep"]):
