@@ -8,6 +8,7 @@
 #include "cli/examination.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
+#include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/form.hpp"
@@ -117,7 +118,9 @@ Exit check(std::span<char* const> words, Console& console) {
                             .max_findings = options.max_findings,
                             .memory_limit = options.memory_limit,
                             .allowed = options.allowed};
-      const bool in_use = options.shared.format != "raw" && warned_in_use(image, options.shared, console);
+      // In another program's place, an image in use is not opened in the first place.
+      const bool in_use =
+          !stands_in() && options.shared.format != "raw" && warned_in_use(image, options.shared, console);
       return examine(image, options.shared, how, in_use, progress);
     }();
     code = worse(code, code_for(report, options.fails));
