@@ -6,6 +6,10 @@
 
 #include "base/text.hpp"
 #include "cli/disks.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/overlay_guard.hpp"
+#include "cli/program.hpp"
+#include "cli/revert.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/info.hpp"
@@ -21,6 +25,7 @@ struct Request {
   std::vector<std::string> create, apply, remove;
   bool list = false, quiet = false;
   DiskWords disk;
+  OverlayGuard guard;
 
   [[nodiscard]] std::size_t actions() const {
     return create.size() + apply.size() + remove.size() + (list ? 1U : 0U);
@@ -71,6 +76,24 @@ base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
   return done;
 }
 
+// Going back to what is damaged would lose the present for nothing. In qemu-img's place nothing is asked, as
+// there; loss of the present is what -a is for.
+base::Result<void> may_go_back(const Request& request) {
+  if (stands_in() || request.guard.force || request.disk.image_options) return {};
+  base::Progress progress;
+  const StopOnSignal stop(progress);
+  const auto report = question_revert(
+      {.image = request.image, .snapshot = request.apply.front(), .alone = true}, request.disk, progress);
+  if (!report)
+    return report.error().kind == ErrorKind::cancelled ? std::unexpected(report.error())
+                                                       : base::Result<void>{};
+  if (report->safe()) return {};
+  return base::fail(
+      ErrorKind::usage,
+      fmt::format("going back is not safe: {}: see 'cowvet revert-check --snapshot', or add --force",
+                  report->obstacles.front()));
+}
+
 base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (request.actions() > 1)
     return base::fail(ErrorKind::usage, "one of -l, -c, -a and -d can be done at a time");
@@ -78,6 +101,11 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (changes && request.disk.force_share)
     return base::fail(ErrorKind::usage,
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
+  if (!request.apply.empty())
+    if (auto safe = may_go_back(request); !safe) return safe;
+  if (!request.apply.empty())
+    if (auto free = refuse_with_overlays(request.image, request.disk.image_options, request.guard); !free)
+      return free;
   const auto image = open_disk(request.image, request.disk, {.writable = changes, .no_backing = true});
   if (!image) return std::unexpected(image.error());
   auto* const disk = (*image)->qcow2();
@@ -108,6 +136,7 @@ Exit snapshot(std::span<char* const> words, Console& console) {
   arguments.flag("-q,--quiet", request.quiet, "Print nothing but the list and errors");
   request.disk.add_force_share(arguments);
   request.disk.add_to(arguments);
+  request.guard.add_to(arguments);
   arguments.operand(request.image, "IMAGE", "Image that holds the snapshots");
   if (const auto end = arguments.parse(words, console)) return *end;
   if (const auto done = snapshot_as(request, console); !done) {

@@ -63,6 +63,9 @@ with tempfile.TemporaryDirectory() as scratch:
             validate("map", mapped, image)
         validate("dump", run("dump", "--output=json", image, "header", "ext", "l1", "refcount_block[0]", "snapshots",
                              folder=folder), image)
+        validate("chain", run("chain", "--output=json", "--max-findings=3", image, folder=folder), image)
+        if image.parts[0] == "snapshot":
+            validate("revert-check", run("revert-check", "--output=json", "--snapshot=1", image, folder=folder), image)
         if "layout" in names:
             validate("layout", run("layout", "--output=json", image, folder=folder), image)
     validate("check", run("check", "--output=json", *images[:20], "gone.qcow2", folder=folder), "several images")
