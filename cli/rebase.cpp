@@ -101,6 +101,7 @@ base::Result<void> rename_as(const Request& request, const engine::RebaseRequest
       for (const auto& range : difference.ranges)
         report.differences->push_back({difference.snapshot, range.at, range.length});
     }
+    if (report.different == 0) report.changed.clear();
   }
   if (request.edit.dry_run) {
     print_report(report, request.edit, console);

@@ -63,7 +63,8 @@ class Space {
       const auto there =
           target_.disk().extent(base::GuestOffset{at}, std::min(end, target_.disk().size()) - at);
       if (!there) return about_image(target_, there.error());
-      const bool has_space = there->host && (qcow2_ != nullptr ? !shared : !there->zero);
+      const bool has_space =
+          there->host && (qcow2_ != nullptr ? !shared && !there->compressed : !there->zero);
       if (!has_space) data_.add(at, there->length);
       at += there->length;
     }
