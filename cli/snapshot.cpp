@@ -6,6 +6,7 @@
 
 #include "base/text.hpp"
 #include "cli/disks.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/info.hpp"
@@ -21,6 +22,7 @@ struct Request {
   std::vector<std::string> create, apply, remove;
   bool list = false, quiet = false;
   DiskWords disk;
+  OverlayGuard guard;
 
   [[nodiscard]] std::size_t actions() const {
     return create.size() + apply.size() + remove.size() + (list ? 1U : 0U);
@@ -78,6 +80,9 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (changes && request.disk.force_share)
     return base::fail(ErrorKind::usage,
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
+  if (!request.apply.empty())
+    if (auto free = refuse_with_overlays(request.image, request.disk.image_options, request.guard); !free)
+      return free;
   const auto image = open_disk(request.image, request.disk, {.writable = changes, .no_backing = true});
   if (!image) return std::unexpected(image.error());
   auto* const disk = (*image)->qcow2();
@@ -108,6 +113,7 @@ Exit snapshot(std::span<char* const> words, Console& console) {
   arguments.flag("-q,--quiet", request.quiet, "Print nothing but the list and errors");
   request.disk.add_force_share(arguments);
   request.disk.add_to(arguments);
+  request.guard.add_to(arguments);
   arguments.operand(request.image, "IMAGE", "Image that holds the snapshots");
   if (const auto end = arguments.parse(words, console)) return *end;
   if (const auto done = snapshot_as(request, console); !done) {
