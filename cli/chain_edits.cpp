@@ -61,6 +61,7 @@ void EditWords::add_to(Arguments& arguments) {
   arguments.size("-r", rate, "Read at most so many bytes a second");
   arguments.flag("-p", progress, "Show progress where there is no terminal, too");
   arguments.flag("-q,--quiet", quiet, "Print nothing but errors");
+  guard.add_to(arguments, false);
   arguments.number("--jobs", jobs, "Threads; as many as there are cores when not given");
 }
 
@@ -108,6 +109,20 @@ void print_report(const reports::ChainEditReport& report, const EditWords& words
   console.print(words.output == "json" ? chain_edit_json(report) : chain_edit_text(report));
 }
 
+base::Result<void> spare_overlays(const reports::ChainEditReport& report, const EditWords& words) {
+  if (words.force) return {};
+  std::vector<std::string> chain;
+  for (const auto& layer : report.before) chain.push_back(layer.file);
+  chain.insert(chain.end(), report.unused.begin(), report.unused.end());
+  for (const auto* const list : {&report.changed, &report.invalid})
+    for (const auto& file : *list)
+      if (auto spared = refuse_with_overlays(file, false, words.guard, chain); !spared) {
+        spared.error().message = about(file, spared.error());
+        return spared;
+      }
+  return {};
+}
+
 base::Result<bool> perform(std::string_view operation, engine::ChainEdit& edit, const EditWords& words,
                            Console& console) {
   const auto report = report_of(operation, edit.plan());
@@ -119,6 +134,7 @@ base::Result<bool> perform(std::string_view operation, engine::ChainEdit& edit, 
   if (!words.force && !stands_in()) {
     if (!report.hazards.empty())
       return base::fail(ErrorKind::usage, report.hazards.front() + " (--force does it all the same)");
+    if (auto spared = spare_overlays(report, words); !spared) return std::unexpected(spared.error());
     if (auto proved = prove_space(report.needs); !proved) return std::unexpected(proved.error());
   }
   if (stands_in() && !words.quiet)

@@ -12,6 +12,7 @@
 #include "cli/arguments.hpp"
 #include "cli/console.hpp"
 #include "cli/disks.hpp"
+#include "cli/overlay_guard.hpp"
 #include "engine/chain_edit.hpp"
 #include "reports/chain_edit.hpp"
 
@@ -23,8 +24,9 @@ struct EditWords {
   std::optional<std::uint64_t> rate;
   std::string output = "human";
   std::uint64_t jobs = 0;
+  OverlayGuard guard;
 
-  // Adds --dry-run, --force, --output, -r, -p, -q and --jobs.
+  // Adds --dry-run, --force, --search, --output, -r, -p, -q and --jobs.
   void add_to(Arguments& arguments);
   [[nodiscard]] engine::EditOptions options() const;
 };
@@ -40,6 +42,10 @@ struct OpenedChain {
 
 [[nodiscard]] reports::ChainEditReport report_of(std::string_view operation, const engine::EditPlan& plan);
 void print_report(const reports::ChainEditReport& report, const EditWords& words, Console& console);
+
+// Error usage: overlays that are no part of the chain would show something else, or be invalid.
+[[nodiscard]] base::Result<void> spare_overlays(const reports::ChainEditReport& report,
+                                                const EditWords& words);
 
 // Does what was prepared, or tells it; true when it was done. Errors name their file.
 [[nodiscard]] base::Result<bool> perform(std::string_view operation, engine::ChainEdit& edit,

@@ -119,6 +119,7 @@ base::Result<void> rename_as(const Request& request, const engine::RebaseRequest
       return base::fail(ErrorKind::usage, told + "leave -u out to keep what the disk shows, or add --force");
     if (!request.edit.quiet) console.complain("warning: " + told.substr(0, told.size() - 1));
   }
+  if (auto spared = spare_overlays(report, request.edit); !spared) return spared;
   base::Progress progress;
   return (*edit)->run(request.edit.options(), progress);
 }
