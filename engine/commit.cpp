@@ -294,7 +294,7 @@ class Merged final : public ChainEdit {
   [[nodiscard]] base::Result<void> run(const EditOptions& options, base::Progress& progress) override {
     const auto same = compare(*top_, base_, {.jobs = std::max(1U, options.jobs)}, progress);
     if (!same) return about_image(same.error().second ? base_ : *top_, same.error().error);
-    if (same->difference == Comparison::Difference::none) return {};
+    if (same->difference == Comparison::Difference::none || same->common_part_same) return {};
     return about_image(
         *chain_,
         {ErrorKind::not_found,
