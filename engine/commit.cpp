@@ -157,7 +157,8 @@ base::Result<void> Commit::prepare(const CommitRequest& request, OpenImage& top,
   seen_.remember(*chain_, base_);
   tell_layers();
   RangeSource source(top, base);
-  if (auto added = add_costs(plan_, source, base); !added) return added;
+  if (auto added = add_costs(plan_, source, base, std::min(hidden_end_, base.disk().size())); !added)
+    return added;
   return find_hazards();
 }
 
