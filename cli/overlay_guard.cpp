@@ -1,10 +1,13 @@
 #include "cli/overlay_guard.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "analyzer/overlays.hpp"
 #include "base/text.hpp"
 #include "cli/image_options.hpp"
+#include "cli/new_image.hpp"
 #include "cli/program.hpp"
 
 namespace cowvet::cli {
@@ -24,7 +27,7 @@ void OverlayGuard::add_to(Arguments& arguments, bool with_force) {
 }
 
 base::Result<void> refuse_with_overlays(const std::string& image, bool image_options,
-                                        const OverlayGuard& guard) {
+                                        const OverlayGuard& guard, std::span<const std::string> apart) {
   if (stands_in() || guard.force) return {};
   std::string file = image;
   if (image_options) {
@@ -34,12 +37,15 @@ base::Result<void> refuse_with_overlays(const std::string& image, bool image_opt
   }
   auto folders = guard.folders;
   folders.insert(folders.begin(), analyzer::folder_of(file));
-  const auto overlays = analyzer::find_overlays(file, folders);
+  auto overlays = analyzer::find_overlays(file, folders);
   if (!overlays) {
     // The image's own folder may be closed to us though the image isn't; what was asked for has to be done.
     if (guard.folders.empty()) return {};
     return std::unexpected(overlays.error());
   }
+  std::erase_if(*overlays, [&](const std::string& overlay) {
+    return std::ranges::any_of(apart, [&](const std::string& one) { return same_file(one, overlay); });
+  });
   if (overlays->empty()) return {};
   std::string names;
   for (std::size_t i = 0; i < overlays->size() && i < most_named; ++i)

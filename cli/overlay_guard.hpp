@@ -2,6 +2,7 @@
 // image's folder are read, and nothing is written; in another program's place nothing is looked at, since
 // that program does not.
 #pragma once
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,8 +22,9 @@ struct OverlayGuard {
 
 // Error usage, when there are overlays on `image` that show its content too: names them. `image` is a file's
 // name, or an option list when `image_options` says so; one that can't be found is for the caller to complain
-// of.
+// of. Files of `apart` don't count: layers of the chain that is being changed.
 [[nodiscard]] base::Result<void> refuse_with_overlays(const std::string& image, bool image_options,
-                                                      const OverlayGuard& guard);
+                                                      const OverlayGuard& guard,
+                                                      std::span<const std::string> apart = {});
 
 }  // namespace cowvet::cli
