@@ -161,6 +161,7 @@ base::Result<void> Bitmaps::remove(std::string_view name) {
   const auto table = table_of(**found);
   if (table) {
     old.push_back(changes_.clusters_of((*found)->record.entry.table_offset, table->size() * 8));
+    remember_table(old.back());
     for (const auto word : *table)
       if (const format::BitmapTableEntry e{word};
           e.offset().raw() != 0 && image_.geometry().aligned(e.offset()))

@@ -8,6 +8,7 @@
 #include "format/header.hpp"
 #include "format/luks.hpp"
 #include "format/refcounts.hpp"
+#include "format/scrap.hpp"
 #include "format/snapshot.hpp"
 #include "fuzz/require.hpp"
 
@@ -107,6 +108,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::same_again<format::FeatureName>(bytes);
   fuzz::same_again<format::BitmapsExtension>(bytes);
   fuzz::same_again<format::EncryptionExtension>(bytes);
+  fuzz::same_again<format::ScrapRecord>(bytes);
   fuzz::same_again<format::SnapshotExtra>(bytes);
   fuzz::header(bytes);
   fuzz::extensions(bytes);
