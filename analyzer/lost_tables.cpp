@@ -141,10 +141,16 @@ class Explanation {
 
   // Orphans that hold nothing: what they name is accounted for, they are no lost tables.
   base::Result<void> forget_copies() {
-    const bool external = walk_.rules().external_data;
+    // Layers that use the same L1 table are counted as two: perhaps the orphan is the table that one of them had. And
+    // an external data file has no counts.
+    std::set<std::uint64_t> places;
+    const bool told =
+        !walk_.rules().external_data && std::ranges::all_of(walk_.trees(), [&](const Tree& t) {
+          return t.refs() == 1 && places.insert(t.l1.raw()).second;
+        });
     std::vector<std::uint64_t> asked;
     for (const auto& orphan : orphans_)
-      if (orphan.lost == 0 && !external) asked.push_back(orphan.cluster);
+      if (orphan.lost == 0 && told) asked.push_back(orphan.cluster);
     const auto holdings = holdings_of(image_, walk_, metadata_, refcounts_, asked);
     if (!holdings) return std::unexpected(holdings.error());
     std::vector<std::uint64_t> idle;
