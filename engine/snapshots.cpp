@@ -54,6 +54,13 @@ base::Result<void> Snapshots::switch_table(std::vector<format::Snapshot> list, C
   if (auto flushed = image_.file.flush(); !flushed) return flushed;
   image_.snapshots = std::move(list);
   image_.snapshot_bytes = length;
+  // Its clusters may be counted again before their new content is there, and would pass for a lost table.
+  if (old.count != 0)
+    if (auto wiped = image_.file.write(
+            old.first << image_.geometry().cluster_bits(),
+            std::vector<std::byte>(static_cast<std::size_t>(old.count << image_.geometry().cluster_bits())));
+        !wiped)
+      return wiped;
   return changes_.refcounts().lower(old);
 }
 

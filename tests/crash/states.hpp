@@ -41,10 +41,31 @@ struct Tried {
   std::uint64_t bounded = 0;  // intervals between flushes of which not all sets were tried
 };
 
+// Writes as a device gets them: whole sectors, with what was in them when the write was made.
+inline std::vector<storage::Event> in_sectors(Bytes file, std::span<const storage::Event> events) {
+  constexpr std::uint64_t sector = 512;
+  std::vector<storage::Event> whole;
+  for (const auto& e : events) {
+    put(file, e);
+    whole.push_back(e);
+    if (e.kind != storage::Event::Kind::write || e.bytes.empty()) continue;
+    auto& w = whole.back();
+    const std::uint64_t begin = e.position / sector * sector;
+    const std::uint64_t end = std::min<std::uint64_t>(
+        (e.position + e.bytes.size() + sector - 1) / sector * sector, file.size());
+    w.position = begin;
+    w.bytes.assign(file.begin() + static_cast<std::ptrdiff_t>(begin),
+                   file.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return whole;
+}
+
 // Visits the states between `first` (an index of `events`) and the end. `before`: the file at events[0].
-inline Tried each_state(Bytes before, std::span<const storage::Event> events, std::size_t first,
+inline Tried each_state(Bytes before, std::span<const storage::Event> recorded, std::size_t first,
                         const Bounds& bounds, const std::function<void(const Bytes&)>& visit) {
   Tried tried;
+  const auto events_of_sectors = in_sectors(before, recorded);
+  const std::span events(events_of_sectors);
   const auto show = [&](const Bytes& bytes) {
     ++tried.states;
     visit(bytes);
@@ -82,11 +103,12 @@ inline Tried each_state(Bytes before, std::span<const storage::Event> events, st
         const std::size_t sectors = (open[n].bytes.size() + sector - 1) / sector;
         if (sectors < 2) continue;
         const std::size_t step = std::max<std::size_t>(1, (sectors - 1) / bounds.tears);
-        for (std::size_t cut = 1; cut < sectors; cut += step)
+        for (std::size_t s = 1; s < sectors; s += step)
           for (const bool head : {true, false}) {
+            const std::size_t cut = s * sector;
             Bytes bytes = before;
             for (std::size_t i = 0; i < n; ++i) put(bytes, open[i]);
-            put(bytes, open[n], head ? 0 : cut * sector, head ? cut * sector : open[n].bytes.size());
+            put(bytes, open[n], head ? 0 : cut, head ? cut : open[n].bytes.size());
             show(bytes);
           }
       }
