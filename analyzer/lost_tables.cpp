@@ -2,8 +2,8 @@
 // 2. Each leaked cluster that may be a table is read whole; what it names is looked up in one more walk. An orphan is
 // believed when most of what it names has lost its owner too, or still has the one that a snapshot's or a compressed
 // neighbour's copy of the table would name.
-// What the header notes as scrap, and what the refcounts know no reference of, or a table in use has as well, is a plain
-// leak: a copy that was not used yet, or no longer.
+// What the header notes as scrap, and what the refcounts know no reference of, or a table in use has as well,
+// is a plain leak: a copy that was not used yet, or no longer.
 // 3. Orphans that a lost snapshot's L1 table or another orphan names are told so; for the others a place is looked for.
 // 4. Data without an owner that no orphan accounts for may have been below a table that has no entries now.
 #include "analyzer/lost_tables.hpp"
@@ -33,8 +33,9 @@ constexpr std::size_t looked_up_at_once = 1U << 20;  // clusters
 constexpr std::size_t most_snapshot_tables = 64;     // whose entries are read
 constexpr std::size_t most_alike = 8;                // orphans with the same story that get a finding each
 constexpr std::size_t most_ranges = 8;               // in a finding
-constexpr std::uint64_t equals_budget = 16ULL << 20;  // bytes of orphans that are looked for among the tables in use
-constexpr std::uint64_t l1_budget = 64ULL << 20;     // bytes of lost snapshots' L1 tables
+constexpr std::uint64_t equals_budget =
+    16ULL << 20;  // bytes of orphans that are looked for among the tables in use
+constexpr std::uint64_t l1_budget = 64ULL << 20;  // bytes of lost snapshots' L1 tables
 
 class Explanation {
  public:
@@ -144,10 +145,9 @@ class Explanation {
     // Layers that use the same L1 table are counted as two: perhaps the orphan is the table that one of them had. And
     // an external data file has no counts.
     std::set<std::uint64_t> places;
-    const bool told =
-        !walk_.rules().external_data && std::ranges::all_of(walk_.trees(), [&](const Tree& t) {
-          return t.refs() == 1 && places.insert(t.l1.raw()).second;
-        });
+    const bool told = !walk_.rules().external_data && std::ranges::all_of(walk_.trees(), [&](const Tree& t) {
+      return t.refs() == 1 && places.insert(t.l1.raw()).second;
+    });
     std::vector<std::uint64_t> asked;
     for (const auto& orphan : orphans_)
       if (orphan.lost == 0 && told) asked.push_back(orphan.cluster);
@@ -169,7 +169,8 @@ class Explanation {
     for (const auto& orphan : orphans_) {
       if (orphan.lost != 0 || orphan.is_l1 || budget < g_.cluster_size()) continue;
       budget -= g_.cluster_size();
-      if (auto table = unflagged_table(image_, orphan.cluster)) contents.emplace(std::move(*table), orphan.cluster);
+      if (auto table = unflagged_table(image_, orphan.cluster))
+        contents.emplace(std::move(*table), orphan.cluster);
     }
     if (contents.empty()) return {};
     std::vector<std::uint64_t> equal;
@@ -183,8 +184,9 @@ class Explanation {
       }
     });
     if (!done) return done;
-    std::erase_if(orphans_,
-                  [&](const Orphan& orphan) { return std::ranges::find(equal, orphan.cluster) != equal.end(); });
+    std::erase_if(orphans_, [&](const Orphan& orphan) {
+      return std::ranges::find(equal, orphan.cluster) != equal.end();
+    });
     return {};
   }
 

@@ -25,7 +25,8 @@ base::Result<Scrap> read_scrap(Image& image, MappingWalk& walk, const MetadataMa
     const auto request = image.device.read(at.raw(), into);
     return request.os_error == 0 && request.valid == into.size();
   };
-  for (const auto& record : format::parse_scrap(extension->data).value_or(std::vector<format::ScrapRecord>{})) {
+  for (const auto& record :
+       format::parse_scrap(extension->data).value_or(std::vector<format::ScrapRecord>{})) {
     if (record.length == 0 || record.length % 8 != 0 || record.length > most_bytes ||
         !g.aligned(record.offset) || !image.inside(record.offset, record.length))
       continue;

@@ -222,7 +222,10 @@ base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
   const auto note = changes_.place(encode_words(tables));
   if (!note) return std::unexpected(note.error());
   if (!tables.empty())
-    if (auto noted = note_scrap(image_, {{.at = base::HostOffset{note->first << image_.geometry().cluster_bits()}, .entries = tables.size()}}); !noted)
+    if (auto noted =
+            note_scrap(image_, {{.at = base::HostOffset{note->first << image_.geometry().cluster_bits()},
+                                 .entries = tables.size()}});
+        !noted)
       return noted;
   if (auto done = changes_.commit(true); !done) return done;
 

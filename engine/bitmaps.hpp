@@ -72,7 +72,8 @@ class Bitmaps {
   Changes& changes_;
   std::vector<Bitmap> bitmaps_;
   Clusters directory_;
-  std::vector<std::uint64_t> exchanged_;  // host offsets of clusters of tables that the next directory brings or drops
+  std::vector<std::uint64_t>
+      exchanged_;  // host offsets of clusters of tables that the next directory brings or drops
   bool begun_ = false;
 };
 

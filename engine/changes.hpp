@@ -14,7 +14,8 @@
 //  5. A flush. Now nothing durable uses what was given up before.
 //  6. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
 //     lowered counts reach the file with a later step 1.
-// Without new L2 tables a commit takes two flushes, with copied ones four, without changed metadata one, without any change none.
+// Without new L2 tables a commit takes two flushes, with copied ones four, without changed metadata one,
+// without any change none.
 #pragma once
 #include <cstdint>
 #include <set>

@@ -140,7 +140,8 @@ base::Result<void> ClusterWriter::give_up(std::uint64_t from, std::uint64_t end)
       continue;
     }
     const bool whole = at % g.span() == 0 && stop % g.span() == 0;
-    // It is emptied first, so that it is no orphan with content; a shared one as a copy, since its entry would look lost.
+    // It is emptied first, so that it is no orphan with content; a shared one as a copy, since its entry
+    // would look lost.
     const auto table = changes_.l2(index);
     if (!table) return std::unexpected(table.error());
     // All are looked at before one is given up: a table is unlinked whole or not at all.

@@ -131,8 +131,9 @@ class Recount {
  private:
   static bool known(std::uint32_t type) {
     using enum format::ExtensionType;
-    return std::ranges::any_of(std::array{backing_format, feature_names, bitmaps, encryption, data_file, scrap},
-                               [&](auto t) { return type == static_cast<std::uint32_t>(t); });
+    return std::ranges::any_of(
+        std::array{backing_format, feature_names, bitmaps, encryption, data_file, scrap},
+        [&](auto t) { return type == static_cast<std::uint32_t>(t); });
   }
   base::Result<TablePointer> table(std::uint64_t word) const {
     const format::L1Entry entry{word};
@@ -209,10 +210,10 @@ base::Result<void> change_refcount_order(Image& image, Changes& changes, std::ui
   if (!end) return std::unexpected(end.error());
   const auto old = changes.refcounts().own();
   const auto& v2 = image.fields().v2;
-  if (auto noted = note_scrap(image, {{.at = v2.refcount_table_offset,
-                                       .entries = (std::uint64_t{v2.refcount_table_clusters}
-                                                   << image.geometry().cluster_bits()) /
-                                                  8}});
+  if (auto noted = note_scrap(
+          image,
+          {{.at = v2.refcount_table_offset,
+            .entries = (std::uint64_t{v2.refcount_table_clusters} << image.geometry().cluster_bits()) / 8}});
       !noted)
     return noted;
   const auto count = [&](std::uint64_t c) { return changes.refcounts().get(c); };

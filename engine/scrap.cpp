@@ -12,7 +12,8 @@ namespace cowvet::engine {
 namespace {
 
 constexpr auto scrap_type = static_cast<std::uint32_t>(format::ExtensionType::scrap);
-constexpr std::uint64_t most_surplus = 1ULL << 16;  // more owners than that too many are no trace of an operation
+constexpr std::uint64_t most_surplus = 1ULL
+                                       << 16;  // more owners than that too many are no trace of an operation
 
 std::vector<OwnExtension> others(const Image& image) {
   auto list = image.header.extensions();
@@ -22,7 +23,8 @@ std::vector<OwnExtension> others(const Image& image) {
 
 format::ReadCluster reader(const Image& image) {
   return [&image](base::HostOffset at, base::MutableBytes into) {
-    return at.raw() + into.size() <= image.file.size() && image.file.read(at.raw(), into, "table").has_value();
+    return at.raw() + into.size() <= image.file.size() &&
+           image.file.read(at.raw(), into, "table").has_value();
   };
 }
 

@@ -1,7 +1,7 @@
 // The scrap extension: tables that an operation under way makes or gives up, so that whoever finds their clusters
-// without an owner after a crash knows that nothing was lost. An extension of our own: other programs keep it or drop it,
-// and either does no harm. Promises: a record speaks of a table's content and of all that the table names, so that one
-// which has outlived its operation explains nothing that lies there by then.
+// without an owner after a crash knows that nothing was lost. An extension of our own: other programs keep it
+// or drop it, and either does no harm. Promises: a record speaks of a table's content and of all that the
+// table names, so that one which has outlived its operation explains nothing that lies there by then.
 #pragma once
 #include <cstdint>
 #include <functional>

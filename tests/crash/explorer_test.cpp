@@ -1,7 +1,8 @@
-// Crash states of all short sequences of operations. Promises: each state opens, a check finds nothing above a leak, every
-// sector is what was last flushed or was written since, snapshots are as before or after the operation; all that also
-// after one more write, and after doing the operation again. Without COWVET_LONG a share of the sequences of two is
-// taken, the same each time; all of three with COWVET_LONG=1 COWVET_LENGTH=3.
+// Crash states of all short sequences of operations. Promises: each state opens, a check finds nothing above
+// a leak, every sector is what was last flushed or was written since, snapshots are as before or after the
+// operation; all that also after one more write, and after doing the operation again. Without COWVET_LONG a
+// share of the sequences of two is taken, the same each time; all of three with COWVET_LONG=1
+// COWVET_LENGTH=3.
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -52,9 +53,10 @@ std::string misfit(const Bytes& now, const Expected& expected) {
     return fmt::format("a disk of {} bytes", now.size());
   for (std::size_t at = 0; at < now.size(); at += sector) {
     const auto fits = [&](const Bytes& c) {
-      return at < c.size() && std::equal(now.begin() + static_cast<std::ptrdiff_t>(at),
-                                         now.begin() + static_cast<std::ptrdiff_t>(std::min(at + sector, now.size())),
-                                         c.begin() + static_cast<std::ptrdiff_t>(at));
+      return at < c.size() &&
+             std::equal(now.begin() + static_cast<std::ptrdiff_t>(at),
+                        now.begin() + static_cast<std::ptrdiff_t>(std::min(at + sector, now.size())),
+                        c.begin() + static_cast<std::ptrdiff_t>(at));
     };
     if (std::ranges::none_of(expected.contents, fits)) return fmt::format("neither old nor new at {}", at);
   }
@@ -111,8 +113,8 @@ class Explorer {
     std::uint64_t judged = 0;
     const auto events = recorder.events();
     const auto tried = each_state(before, events, first, bounds_, [&](const Bytes& state) {
-      const auto hash = std::hash<std::string_view>{}(
-          {reinterpret_cast<const char*>(state.data()), state.size()});
+      const auto hash =
+          std::hash<std::string_view>{}({reinterpret_cast<const char*>(state.data()), state.size()});
       if (!seen.insert(hash).second) return;
       const bool again = judged++ % 3 == 0;
       if (auto wrong = judge(configuration, *sequence.back(), state, expected, again); !wrong.empty())
@@ -128,10 +130,11 @@ class Explorer {
 
   void print() const {
     Row all;
-    fmt::print("{:24} {:>9} {:>10} {:>10} {:>8} {:>10}\n", "operation", "sequences", "states", "distinct", "bounded",
-               "violations");
+    fmt::print("{:24} {:>9} {:>10} {:>10} {:>8} {:>10}\n", "operation", "sequences", "states", "distinct",
+               "bounded", "violations");
     const auto line = [](const std::string& name, const Row& r) {
-      fmt::print("{:24} {:9} {:10} {:10} {:8} {:10}\n", name, r.sequences, r.states, r.judged, r.bounded, r.violations);
+      fmt::print("{:24} {:9} {:10} {:10} {:8} {:10}\n", name, r.sequences, r.states, r.judged, r.bounded,
+                 r.violations);
     };
     for (const auto& [name, r] : rows_) {
       line(name, r);
@@ -156,14 +159,18 @@ class Explorer {
     const auto snapshots = snapshots_of(session.disk());
     if (auto wrong = misfit(snapshots, expected); !wrong.empty()) return wrong;
     const auto finish = [&](std::string_view when) -> std::string {
-      if (auto closed = session.disk().close(); !closed) return fmt::format("{}: {}", when, closed.error().message);
+      if (auto closed = session.disk().close(); !closed)
+        return fmt::format("{}: {}", when, closed.error().message);
       auto found = model::findings(file, model::Leaks::allowed, true);
       return found.empty() ? found : fmt::format("{}: {}", when, found);
     };
-    if (auto opened = session.open(true); !opened) return "does not open for writing: " + opened.error().message;
+    if (auto opened = session.open(true); !opened)
+      return "does not open for writing: " + opened.error().message;
     auto& disk = session.disk();
     const std::uint64_t length = std::min<std::uint64_t>(disk.size(), 5000);
-    if (auto done = disk.write(base::GuestOffset{0}, Bytes(static_cast<std::size_t>(length), std::byte{0xee})); !done)
+    if (auto done =
+            disk.write(base::GuestOffset{0}, Bytes(static_cast<std::size_t>(length), std::byte{0xee}));
+        !done)
       return "one more write: " + done.error().message;
     if (auto found = finish("after one more write"); !found.empty()) return found;
     if (snapshots_of(disk) != snapshots) return "one more write changed a snapshot";
@@ -171,8 +178,8 @@ class Explorer {
     storage::MemoryDevice copy(state);
     Session repeated(copy, configuration.backing);
     if (auto opened = repeated.open(true); !opened) return "does not open again: " + opened.error().message;
-    if (auto done = operation.perform(repeated); !done && done.error().kind != base::ErrorKind::usage &&
-                                                done.error().kind != base::ErrorKind::limit)
+    if (auto done = operation.perform(repeated);
+        !done && done.error().kind != base::ErrorKind::usage && done.error().kind != base::ErrorKind::limit)
       return "done again: " + done.error().message;
     if (auto closed = repeated.disk().close(); !closed) return "done again: " + closed.error().message;
     auto found = model::findings(copy, model::Leaks::allowed, true);
@@ -185,7 +192,8 @@ class Explorer {
     for (const auto* o : sequence) names += (names.empty() ? "" : ", ") + o->name;
     const std::scoped_lock lock(mutex_);
     ++rows_[sequence.back()->name].violations;
-    if (violations_.size() < 40) violations_.push_back(fmt::format("{}: {}: {}", configuration.name, names, what));
+    if (violations_.size() < 40)
+      violations_.push_back(fmt::format("{}: {}: {}", configuration.name, names, what));
   }
 
   Bounds bounds_;

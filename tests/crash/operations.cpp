@@ -37,8 +37,8 @@ std::vector<std::byte> filled(std::uint64_t length, int value) {
 }
 
 // Places are parts of the disk, so that they mean the same in every configuration.
-base::Result<void> write(Session& s, std::uint64_t part, std::uint64_t parts, std::uint64_t skew, std::uint64_t length,
-                         int value) {
+base::Result<void> write(Session& s, std::uint64_t part, std::uint64_t parts, std::uint64_t skew,
+                         std::uint64_t length, int value) {
   auto& disk = s.disk();
   const std::uint64_t at = std::min(disk.size() * part / parts / 512 * 512 + skew, disk.size());
   return disk.write(GuestOffset{at}, filled(std::min(length, disk.size() - at), value));
@@ -80,11 +80,13 @@ std::vector<Configuration> configurations() {
       {"1 bit", "image size=48K cluster_size=512 refcount_bits=1\n" + start},
       {"64 bits", "image size=48K cluster_size=512 refcount_bits=64\n" + start + "snapshot name=a\ndata 1\n"},
       {"64 KiB", "image size=256K cluster_size=64K\nfeature_names\ndata 0..1\nsnapshot name=a\ndata 1\n"},
-      {"extended", "image size=128K cluster_size=16K extended_l2\ndata 0..1\nsubclusters 3 allocated=0..9\n"
-                   "snapshot name=a\ndata 1\n"},
+      {"extended",
+       "image size=128K cluster_size=16K extended_l2\ndata 0..1\nsubclusters 3 allocated=0..9\n"
+       "snapshot name=a\ndata 1\n"},
       {"compressed", "image size=64K cluster_size=4K\ncompressed 0..7\nsnapshot name=a\ncompressed 2..3\n"},
-      {"backing", "image size=48K cluster_size=512\nbacking \"below\" format=raw\n" + start +
-                      "snapshot name=a\ndata 1\n",
+      {"backing",
+       "image size=48K cluster_size=512\nbacking \"below\" format=raw\n" + start +
+           "snapshot name=a\ndata 1\n",
        true},
       {"lazy", "image size=48K cluster_size=512 lazy_refcounts\n" + start + "snapshot name=a\ndata 1\n"},
   };
@@ -95,18 +97,22 @@ std::vector<Operation> operations() {
   return {
       {"write new", [](Session& s) { return write(s, 1, 2, 100, 1500, 0x11); }},
       {"write over", [](Session& s) { return write(s, 0, 1, 700, 600, 0x12); }},
-      {"write whole clusters", [](Session& s) { return s.disk().write(GuestOffset{0}, filled(clusters(s, 2), 0x13)); }},
+      {"write whole clusters",
+       [](Session& s) { return s.disk().write(GuestOffset{0}, filled(clusters(s, 2), 0x13)); }},
       {"write the end", [](Session& s) { return write(s, 3, 4, 0, 16 << 10, 0x14); }},
       {"zero", [](Session& s) { return s.disk().zero(GuestOffset{700}, clusters(s, 2), Unmap::yes); }},
-      {"zero, keeping space", [](Session& s) { return s.disk().zero(GuestOffset{0}, clusters(s, 2), Unmap::no); }},
+      {"zero, keeping space",
+       [](Session& s) { return s.disk().zero(GuestOffset{0}, clusters(s, 2), Unmap::no); }},
       {"discard", [](Session& s) { return s.disk().discard(GuestOffset{0}, clusters(s, 2)); }},
       {"discard all", [](Session& s) { return s.disk().discard(GuestOffset{0}, s.disk().size()); }},
       {"compressed new", [](Session& s) { return compressed(s, 3, 1, 0x15); }},
       {"compressed over", [](Session& s) { return compressed(s, 0, 2, 0x16); }},
-      {"snapshot", [](Session& s) -> base::Result<void> {
+      {"snapshot",
+       [](Session& s) -> base::Result<void> {
          if (auto made = s.disk().create_snapshot("new", 1, 2); !made) return std::unexpected(made.error());
          return {};
-       }, true},
+       },
+       true},
       {"apply first", [](Session& s) { return snapshot(s, 1, &Disk::apply_snapshot); }, true},
       {"apply last", [](Session& s) { return snapshot(s, 0, &Disk::apply_snapshot); }, true},
       {"delete first", [](Session& s) { return snapshot(s, 1, &Disk::remove_snapshot); }, true},
@@ -116,19 +122,25 @@ std::vector<Operation> operations() {
       {"add bitmap", [](Session& s) { return s.disk().add_bitmap("bits", 512, true); }, true},
       {"remove bitmap", [](Session& s) { return s.disk().remove_bitmap("bits"); }, true},
       {"flush", [](Session& s) { return s.disk().flush(); }, true},
-      {"reopen", [](Session& s) -> base::Result<void> {
+      {"reopen",
+       [](Session& s) -> base::Result<void> {
          if (auto closed = s.disk().close(); !closed) return closed;
          return s.open(true);
-       }, true},
-      {"rename backing", [](Session& s) -> base::Result<void> {
+       },
+       true},
+      {"rename backing",
+       [](Session& s) -> base::Result<void> {
          if (!s.disk().backing_name()) return base::fail(base::ErrorKind::usage, "none");
          return s.disk().set_backing_file("another", "raw");
        }},
-      {"widen refcounts", [](Session& s) {
+      {"widen refcounts",
+       [](Session& s) {
          base::Progress progress;
          return s.disk().set_refcount_order(s.disk().geometry().refcount_order() == 6 ? 4 : 6, progress);
-       }, true},
-      {"lazy refcounts", [](Session& s) { return s.disk().set_lazy_refcounts(!s.disk().header().lazy_refcounts()); }},
+       },
+       true},
+      {"lazy refcounts",
+       [](Session& s) { return s.disk().set_lazy_refcounts(!s.disk().header().lazy_refcounts()); }},
   };
 }
 

@@ -43,7 +43,7 @@ OPERATIONS = [
     ("zero", START, None, io("write -z -u 1000 50000")),
     ("discard, write", START, None, io("discard 0 16k", "write -P 17 64k 16k")),
     ("discard, flush, write", START, None, io("discard 0 16k", "flush", "write -P 17 64k 16k")),
-    ("compressed over, write", START, None, io("write -c -P 17 0 4k", "write -P 18 64k 8k")),
+    ("compressed new, write", START, None, io("write -c -P 17 64k 4k", "write -P 18 80k 8k")),
     ("over compressed, write", START, None, io("write -P 17 48k 16k", "write -P 18 64k 16k")),
     ("snapshot", SHARED, None, img("snapshot", "-c", "new", "top.qcow2")),
     ("apply", SHARED, None, img("snapshot", "-a", "a", "top.qcow2")),
@@ -52,7 +52,7 @@ OPERATIONS = [
     ("shrink", START, None, img("resize", "-q", "--shrink", "top.qcow2", "10K")),
     ("add bitmap", START, None, img("bitmap", "--add", "top.qcow2", "bits")),
     ("commit", ABOVE, BELOW, img("commit", "-q", "top.qcow2")),
-    ("rebase to nothing", ABOVE, BELOW, img("rebase", "-b", "", "top.qcow2")),
+    ("rebase to nothing", ABOVE, BELOW, img("rebase", "-f", "qcow2", "-b", "", "top.qcow2")),
 ]
 
 
@@ -121,6 +121,19 @@ def put(files, event, begin=0, end=None):
 
 def copy(files):
     return {name: bytearray(content) for name, content in files.items()}
+
+
+def in_sectors(before, events):
+    """Writes as a device gets them: whole sectors, with what was in them when the write was made."""
+    files, whole = copy(before), []
+    for event in events:
+        put(files, event)
+        file, kind, offset, data = event
+        if kind == "write":
+            begin, end = offset // SECTOR * SECTOR, -(-(offset + len(data)) // SECTOR) * SECTOR
+            event = (file, kind, begin, bytes(files[file][begin:end]))
+        whole.append(event)
+    return whole
 
 
 def states(before, events):
@@ -215,7 +228,7 @@ def explore(name, top, below, words, folder):
         run(step, folder)
         contents.append(guest(folder))
     seen, kinds, tried = set(), {}, 0
-    for files in states(before, events):
+    for files in states(before, in_sectors(before, events)):
         key = tuple(bytes(files[n]) for n in sorted(files))
         if key in seen:
             continue

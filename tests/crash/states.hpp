@@ -1,6 +1,7 @@
-// What a crash may leave of recorded writes to one file. Promises: every state is one that the device's guarantees allow:
-// all before the last flush is there, of what came since anything may be missing, a write of several sectors may
-// be there in part. Where there are too many sets of missing writes, a stated selection is taken, and counted.
+// What a crash may leave of recorded writes to one file. Promises: every state is one that the device's
+// guarantees allow: all before the last flush is there, of what came since anything may be missing, a write
+// of several sectors may be there in part. Where there are too many sets of missing writes, a stated
+// selection is taken, and counted.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -25,7 +26,8 @@ inline void put(Bytes& bytes, const storage::Event& e, std::size_t from, std::si
   if (e.kind != Kind::write) return;
   const auto at = static_cast<std::size_t>(e.position);
   bytes.resize(std::max(bytes.size(), at + end));
-  std::copy(e.bytes.begin() + static_cast<std::ptrdiff_t>(from), e.bytes.begin() + static_cast<std::ptrdiff_t>(end),
+  std::copy(e.bytes.begin() + static_cast<std::ptrdiff_t>(from),
+            e.bytes.begin() + static_cast<std::ptrdiff_t>(end),
             bytes.begin() + static_cast<std::ptrdiff_t>(at + from));
 }
 inline void put(Bytes& bytes, const storage::Event& e) { put(bytes, e, 0, e.bytes.size()); }
@@ -51,8 +53,8 @@ inline std::vector<storage::Event> in_sectors(Bytes file, std::span<const storag
     if (e.kind != storage::Event::Kind::write || e.bytes.empty()) continue;
     auto& w = whole.back();
     const std::uint64_t begin = e.position / sector * sector;
-    const std::uint64_t end = std::min<std::uint64_t>(
-        (e.position + e.bytes.size() + sector - 1) / sector * sector, file.size());
+    const std::uint64_t end =
+        std::min<std::uint64_t>((e.position + e.bytes.size() + sector - 1) / sector * sector, file.size());
     w.position = begin;
     w.bytes.assign(file.begin() + static_cast<std::ptrdiff_t>(begin),
                    file.begin() + static_cast<std::ptrdiff_t>(end));
@@ -95,7 +97,9 @@ inline Tried each_state(Bytes before, std::span<const storage::Event> recorded, 
         }
         for (std::size_t n = 0; n < bounds.random; ++n) {
           const auto salt = random();
-          with([&](std::size_t i) { return (std::hash<std::size_t>{}(i * 2654435761U ^ salt) >> 7 & 1U) != 0; });
+          with([&](std::size_t i) {
+            return (std::hash<std::size_t>{}(i * 2654435761U ^ salt) >> 7 & 1U) != 0;
+          });
         }
       }
       constexpr std::size_t sector = 512;

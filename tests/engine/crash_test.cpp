@@ -172,7 +172,7 @@ std::vector<Workload> workloads() {
        {std::pair{"plain", small}, {"two", two}, {"tiny", tiny}, {"pieces", pieces}}) {
     const std::string k = std::string("_") + kind;
     add("snapshot" + k, recipe,
-         [](Qcow2Disk& d, const auto&) { (void)must(d.create_snapshot("new", 1, 2)); });
+        [](Qcow2Disk& d, const auto&) { (void)must(d.create_snapshot("new", 1, 2)); });
     add("snapshot_then_write" + k, recipe, [](Qcow2Disk& d, const auto& note) {
       (void)must(d.create_snapshot("new", 1, 2));
       note();
@@ -193,8 +193,8 @@ std::vector<Workload> workloads() {
     must(d.write(at(1000), filled(9000, 1)));
   });
   add("apply_of_another_size",
-       "image size=128K cluster_size=4K\ndata 0..7\nsnapshot name=a\nresize 64K\ndata 2",
-       [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
+      "image size=128K cluster_size=4K\ndata 0..7\nsnapshot name=a\nresize 64K\ndata 2",
+      [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
   add("remove_first", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("a")); });
   add("remove_last", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("b")); });
   add("remove_then_write", shared, [](Qcow2Disk& d, const auto& note) {
@@ -207,7 +207,7 @@ std::vector<Workload> workloads() {
   const std::string named =
       "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
   add("bitmap_written", recording,
-       [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
+      [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
   add("bitmap_added", small, [](Qcow2Disk& d, const auto&) { must(d.add_bitmap("new", 4096, true)); });
   add("bitmap_added_to_others", recording, [](Qcow2Disk& d, const auto& note) {
     must(d.write(at(60000), filled(20000, 1)));
@@ -217,14 +217,14 @@ std::vector<Workload> workloads() {
   });
   add("bitmap_removed", recording, [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("off")); });
   add("bitmap_last_removed", small + "bitmap name=b set=1",
-       [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
+      [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
   add("bitmap_enabled", recording, [](Qcow2Disk& d, const auto&) { must(d.enable_bitmap("off", true)); });
   add("bitmap_resized", recording, [](Qcow2Disk& d, const auto&) { must(d.resize(1 << 20)); });
   add("backing_renamed", named,
-       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
+      [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
   add("backing_dropped", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("", "")); });
   add("backing_long_name", named,
-       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
+      [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
   add("refcounts_widened", two, [](Qcow2Disk& d, const auto&) {
     base::Progress progress;
     must(d.set_refcount_order(6, progress));
@@ -234,11 +234,11 @@ std::vector<Workload> workloads() {
     must(d.set_refcount_order(2, progress));
   });
   add("version_lowered", two + "zero 1 preallocated\nzero 2\n",
-       [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
+      [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
   add("version_raised",
-       "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot "
-       "name=a\ndata 3",
-       [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
+      "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot "
+      "name=a\ndata 3",
+      [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
   add("vm_state", shared, [](Qcow2Disk& d, const auto&) {
     must(d.write_vm_state(5000, filled(9000, 7)));
     (void)must(d.create_snapshot("new", 1, 2));
@@ -254,10 +254,10 @@ std::vector<Workload> workloads() {
   add("space_of_replaced_data", "image size=512K cluster_size=64K\ndata 0..7\n",
       [](Qcow2Disk& d, const auto&) { must(d.write_compressed(at(0), filled(256 << 10, 3))); });
   add("grow_behind_a_full_last_cluster", "image size=128K cluster_size=4K\ndata 0..31\nresize 126K\n",
-       [](Qcow2Disk& d, const auto&) { must(d.resize(200 << 10)); });
+      [](Qcow2Disk& d, const auto&) { must(d.resize(200 << 10)); });
   // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
   add("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
-       [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });
+      [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });
   return list;
 }
 
