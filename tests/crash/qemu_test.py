@@ -6,6 +6,7 @@ QEMU wrote once more. It judges QEMU, so what it finds fails nothing: `COWVET_LO
 the table that docs/peers.md quotes; otherwise only that recording and judging work is tried, with one operation.
 """
 import itertools
+import json
 import os
 import re
 import shutil
@@ -184,9 +185,10 @@ def judge(files, folder, contents, snapshot):
     """The kinds of violation of a state."""
     save(files, folder)
     found = set()
-    check = run([COWVET, "check", "top.qcow2"], folder)
+    check = run([COWVET, "check", "--output=json", "top.qcow2"], folder)
     if check.returncode not in (0, 3):
-        found.add("damaged")
+        said = json.loads(check.stdout)
+        found |= {f["rule"] for f in said.get("findings", []) if f["severity"] in ("error", "fatal")} or {"damaged"}
     now = guest(folder)
     if now is None:
         found.add("unreadable")
