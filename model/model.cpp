@@ -180,13 +180,13 @@ std::optional<Operation> Model::fitted(const Operation& operation) const {
           },
           [&](Flush o) -> Fitted { return o; },
           [&](Reopen o) -> Fitted {
-            o.properly = o.properly || peer;
+            o.properly = o.properly || scope_ != Scope::all;
             return o;
           },
           [&](CreateSnapshot o) -> Fitted {
             if (s.data_file != DataFile::none || layer.snapshots.size() >= most_snapshots) return {};
             // Where counts may reach their limit, who reaches it when is nobody's promise.
-            if (peer && s.refcount_bits < 8) return {};
+            if (scope_ != Scope::all && s.refcount_bits < 8) return {};
             return o;
           },
           [&](ApplySnapshot o) -> Fitted {

@@ -50,7 +50,8 @@ struct Layer {
 // What sequences may contain.
 enum class Scope : std::uint8_t {
   all,
-  peer,  // only what the installed QEMU does too, and in the same way
+  verbs,  // only what ends the same way whenever programs do it: each closes the image, no count may reach its limit
+  peer,  // of that, what the installed QEMU does too, and in the same way
 };
 
 class Model {

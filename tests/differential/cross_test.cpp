@@ -1,5 +1,6 @@
 // The same generated sequences of operations done by other programs and read by the engine, and the other way round:
-// whoever wrote an image, everybody reads what the model says. Prints how much was tried.
+// whoever wrote an image, everybody reads what the model says. The scripts are run with cowvet's own verbs as
+// well, under its name and under QEMU's. Prints how much was tried.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -64,8 +65,8 @@ class Cross : public testing::Test {
       FAIL() << name_of(done.disagreement->oracle) << ": " << done.disagreement->what << "\n" << done.script;
   }
 
-  // The sequence done by the programs in `programs` ("img=… io=…"), and read by the engine.
-  Outcome done_by(const std::string& programs, const Sequence& sequence);
+  // The sequence done by the programs in `programs` ("img=… io=…"), and read by the engine. `scope`: what they can do.
+  Outcome done_by(const std::string& programs, const Sequence& sequence, Scope scope);
   // What the installed QEMU has against a chain that the engine made.
   std::string against(const EngineChain::Files& files, const Model& model, bool leaks);
 
@@ -74,8 +75,8 @@ class Cross : public testing::Test {
   fs::path folder_ = owner_ / "";
 };
 
-Outcome Cross::done_by(const std::string& programs, const Sequence& sequence) {
-  Model model(sequence.raw_base, sequence.first, Scope::peer);
+Outcome Cross::done_by(const std::string& programs, const Sequence& sequence, Scope scope) {
+  Model model(sequence.raw_base, sequence.first, scope);
   Outcome outcome;
   for (const auto& wanted : sequence.operations)
     if (const auto operation = model.fitted(wanted)) {
@@ -83,7 +84,7 @@ Outcome Cross::done_by(const std::string& programs, const Sequence& sequence) {
       ++outcome.operations;
     }
   empty();
-  const auto text = script(sequence, Scope::peer);
+  const auto text = script(sequence, scope);
   write_file(folder_ / "script", std::as_bytes(std::span(text)));
   if (auto failed = run(programs + " sh -x script")) {
     outcome.disagreement = Disagreement{Oracle::refused, std::move(*failed)};
@@ -136,7 +137,37 @@ TEST_F(Cross, WhatQemuWritesReadsAsTheModelSays) {
                .most_shrinks = 60,
                .wishes = {.luks = false, .largest_cluster = 65536, .most_operations = 80},
                .scope = Scope::peer},
-              [&](const Sequence& s) { return done_by("img=qemu-img io=qemu-io", s); }));
+              [&](const Sequence& s) { return done_by("img=qemu-img io=qemu-io", s, Scope::peer); }));
+}
+
+TEST_F(Cross, WhatTheVerbsWriteReadsAsTheModelSays) {
+  const char* const cowvet = std::getenv("COWVET");
+  ASSERT_NE(cowvet, nullptr);
+  tell(search({.seed = 7,
+               .operations = long_run() ? 20'000U : 500U,
+               .most_shrinks = 60,
+               .wishes = {.luks = false, .largest_cluster = 65536, .most_operations = 80},
+               .scope = Scope::verbs},
+              [&](const Sequence& s) {
+                return done_by(fmt::format("img={0} io='{0} io'", cowvet), s, Scope::verbs);
+              }));
+}
+
+TEST_F(Cross, WhatTheVerbsWriteUnderTheNamesOfQemuReadsAsTheModelSays) {
+  const char* const cowvet = std::getenv("COWVET");
+  ASSERT_NE(cowvet, nullptr);
+  const tests::Folder links;
+  for (const char* const name : {"qemu-img", "qemu-io"}) fs::create_symlink(cowvet, links / name);
+  tell(search({.seed = 8,
+               .operations = long_run() ? 20'000U : 300U,
+               .most_shrinks = 60,
+               .wishes = {.luks = false, .largest_cluster = 65536, .most_operations = 80},
+               .scope = Scope::peer},
+              [&](const Sequence& s) {
+                return done_by(
+                    fmt::format("img={} io={}", (links / "qemu-img").string(), (links / "qemu-io").string()),
+                    s, Scope::peer);
+              }));
 }
 
 TEST_F(Cross, WhatTheEngineWritesReadsInQemuAsTheModelSays) {
