@@ -54,12 +54,10 @@ bool exchange(Qcow2Disk& disk) {
   const auto made = disk.create_snapshot("new", 1, 2);
   failed = failed || !made;
   note(disk.write(at(1000), filled(9000, 2)));
-  note(disk.add_bitmap("bits", 4096, true));
   note(disk.write(at(60000), filled(9000, 2)));
   if (made) note(disk.apply_snapshot(made->id));
   note(disk.resize(disk.size() * 2));
   if (made) note(disk.remove_snapshot(made->id));
-  note(disk.remove_bitmap("bits"));
   note(disk.resize(disk.size() / 4));
   note(disk.close());
   return failed;
