@@ -8,6 +8,7 @@
 
 #include "base/text.hpp"
 #include "engine/bitmaps.hpp"
+#include "engine/scrap.hpp"
 
 namespace cowvet::engine {
 
@@ -145,12 +146,21 @@ base::Result<void> Bitmaps::place_bits(Bitmap& bitmap, std::vector<Clusters>& ol
   }
   const auto run = changes_.place(encode_words(table));
   if (!run) return std::unexpected(run.error());
-  if (!is_new)
+  if (!is_new) {
     superfluous.push_back(changes_.clusters_of(bitmap.record.entry.table_offset, before->size() * 8));
+    remember_table(superfluous.back());
+  }
+  remember_table(*run);
   bitmap.record.entry.table_offset = base::HostOffset{run->first << g.cluster_bits()};
   bitmap.record.entry.table_size = static_cast<std::uint32_t>(table.size());
   old.insert(old.end(), superfluous.begin(), superfluous.end());
   return {};
+}
+
+// Tables without an owner while directories are exchanged, all of their clusters.
+void Bitmaps::remember_table(Clusters table) {
+  for (auto c = table.first; c < table.end(); ++c)
+    exchanged_.push_back(c << image_.geometry().cluster_bits());
 }
 
 base::Result<void> Bitmaps::store() {
@@ -208,6 +218,15 @@ base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
     return base::fail(ErrorKind::limit, "an image can't hold more bitmaps: remove some first");
   const auto directory = changes_.place(bytes);
   if (!directory) return std::unexpected(directory.error());
+  auto tables = std::exchange(exchanged_, {});
+  const auto note = changes_.place(encode_words(tables));
+  if (!note) return std::unexpected(note.error());
+  if (!tables.empty())
+    if (auto noted =
+            note_scrap(image_, {{.at = base::HostOffset{note->first << image_.geometry().cluster_bits()},
+                                 .entries = tables.size()}});
+        !noted)
+      return noted;
   if (auto done = changes_.commit(true); !done) return done;
 
   auto fields = image_.fields();
@@ -231,9 +250,12 @@ base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
   for (std::size_t i = 0; i < bitmaps_.size(); ++i) bitmaps_[i].record.position = positions[i];
   old.push_back(directory_);
   directory_ = *directory;
+  old.push_back(*note);
   for (const auto& run : old)
     if (auto lowered = changes_.refcounts().lower(run); !lowered) return lowered;
-  return {};
+  if (tables.empty()) return {};
+  if (auto done = changes_.settle(); !done) return done;
+  return drop_scrap(image_, changes_);
 }
 
 }  // namespace cowvet::engine

@@ -77,7 +77,7 @@ class Run {
   Found lose_bitmaps(const Operation& operation) {
     const auto* reopened = std::get_if<Reopen>(&operation);
     if (reopened == nullptr || reopened->properly) return {};
-    leaks_ = Leaks::shared_tables_too;
+    leaks_ = Leaks::allowed;
     const auto list = chain_.disk().bitmaps();
     for (std::size_t i = 0; i < list.size() && i < model_.top().bitmaps.size(); ++i) {
       if (list[i].in_use)
@@ -94,7 +94,7 @@ class Run {
     auto& disk = chain_.disk();
     if (auto done = closed ? disk.close() : disk.flush(); !done) return refused(done.error());
     if (closed || !disk.header().dirty())
-      if (auto found = look_at_top(closed ? leaks_ : Leaks::shared_tables_too, closed)) return found;
+      if (auto found = look_at_top(closed ? leaks_ : Leaks::allowed, closed)) return found;
     if (!closed) return {};
     if (auto found = look_below()) return found;
     if (how_.peer)
