@@ -146,7 +146,10 @@ base::Result<void> Bitmaps::add(std::string_view name, std::uint64_t granularity
   b.claimed = begun_ && enabled;
   if (b.claimed) b.record.entry.flags |= format::bitmap_in_use;
   std::vector<Clusters> old;
-  if (auto placed = place_bits(b, old); !placed) return placed;
+  if (auto placed = place_bits(b, old); !placed) {
+    give_back(0);
+    return placed;
+  }
   bitmaps_.push_back(std::move(b));
   auto switched = switch_directory(std::move(old));
   if (!switched) bitmaps_.pop_back();

@@ -51,6 +51,11 @@ bool work(Qcow2Disk& disk, std::vector<int>& content) {
 bool exchange(Qcow2Disk& disk) {
   bool failed = false;
   const auto note = [&](const base::Result<void>& result) { failed = failed || !result; };
+  const auto recording = disk.add_bitmap("first", 4096, true);
+  note(recording);
+  note(disk.write(at(1000), filled(9000, 3)));
+  note(disk.add_bitmap("second", 4096, false));
+  if (recording) note(disk.remove_bitmap("first"));
   const auto made = disk.create_snapshot("new", 1, 2);
   failed = failed || !made;
   note(disk.write(at(1000), filled(9000, 2)));
@@ -126,7 +131,8 @@ TEST_P(Faults, leave_structures_whole_or_exchanged) {
   };
   storage::MemoryDevice clean(built.file.bytes());
   const auto before = snapshots(*must(Qcow2Disk::open(clean, {})));
-  for (const auto operation : {Fault::Operation::write, Fault::Operation::resize, Fault::Operation::flush})
+  for (const auto operation : {Fault::Operation::read, Fault::Operation::write, Fault::Operation::resize,
+                               Fault::Operation::flush})
     for (const bool persistent : {false, true})
       for (std::uint64_t nth = 1; nth < 1000; ++nth) {
         storage::MemoryDevice device(built.file.bytes());
