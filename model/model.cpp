@@ -106,13 +106,6 @@ void discard(Layer& layer, const Discard& o) {
   }
 }
 
-bool holds_any(const Layer& layer, const Range& range) {
-  const std::uint64_t piece = layer.setting.piece();
-  for (std::uint64_t at = range.at; at < range.end(); at += piece)
-    if (layer.disk.held[at / piece] != Held::no) return true;
-  return false;
-}
-
 // A bitmap that can't be trusted can only be removed.
 template <class T>
 std::optional<Operation> of_trusted_bitmap(const Layer& layer, T o) {
@@ -148,92 +141,84 @@ void Model::add_layer(const Setting& setting, const std::vector<std::byte>* belo
   layers_.push_back(std::move(layer));
 }
 
-std::optional<Operation> Model::fitted(const Operation& operation) const {
+std::optional<Operation> Model::fitted(const Operation& operation, KnownCounts* met) const {
+  auto possible = possible_here(operation);
+  if (!possible || scope_ == Scope::all) return possible;
+  const auto compared = comparable(*possible, top());
+  if (compared.met && met != nullptr) ++(*met)[static_cast<std::size_t>(*compared.met)];
+  return compared.operation;
+}
+
+std::optional<Operation> Model::possible_here(const Operation& operation) const {
   const Layer& layer = top();
   const Setting& s = layer.setting;
-  const bool peer = scope_ == Scope::peer;
   using Fitted = std::optional<Operation>;
-  return std::visit(
-      Overloaded{
-          [&](Write o) -> Fitted {
-            o.range = inside(o.range, layer.size());
-            return o;
-          },
-          [&](WriteCompressed o) -> Fitted {
-            if (!s.compressible()) return {};
-            o.range = inside(o.range, layer.size());
-            const std::uint64_t end = std::min(up(o.range.end(), s.cluster_size), layer.size());
-            o.range.at = down(o.range.at, s.cluster_size);
-            o.range.length = end - o.range.at;
-            if (peer && holds_any(layer, o.range)) return {};  // QEMU compresses new clusters only
-            return o;
-          },
-          [&](Zero o) -> Fitted {
-            o.range = inside(o.range, layer.size());
-            return o;
-          },
-          [&](Discard o) -> Fitted {
-            // QEMU shows the backing file again there.
-            if (peer && s.version == 2 && layer.over_backing) return {};
-            o.range = inside(o.range, layer.size());
-            return o;
-          },
-          [&](Flush o) -> Fitted { return o; },
-          [&](Reopen o) -> Fitted {
-            o.properly = o.properly || peer;
-            return o;
-          },
-          [&](CreateSnapshot o) -> Fitted {
-            if (s.data_file != DataFile::none || layer.snapshots.size() >= most_snapshots) return {};
-            // Where counts may reach their limit, who reaches it when is nobody's promise.
-            if (peer && s.refcount_bits < 8) return {};
-            return o;
-          },
-          [&](ApplySnapshot o) -> Fitted {
-            if (layer.snapshots.empty()) return {};
-            if (peer && !layer.bitmaps.empty()) return {};  // QEMU does not mark what changes
-            o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
-            return o;
-          },
-          [&](RemoveSnapshot o) -> Fitted {
-            if (layer.snapshots.empty()) return {};
-            o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
-            return o;
-          },
-          [&](Resize o) -> Fitted {
-            // Where the snapshots' sizes can't be noted, they would be lost; both refuse.
-            if (s.version == 2 && !layer.snapshots.empty()) return {};
-            if (peer && s.version == 2 && layer.over_backing) return {};
-            // QEMU preallocates in space that other data left: docs/peers.md.
-            if (peer && (layer.over_backing || o.preallocation == engine::Preallocation::metadata))
-              o.preallocation = engine::Preallocation::off;
-            o.size = std::clamp(down(o.size, sector), sector, largest_disk(s));
-            if (o.size <= layer.size()) o.preallocation = engine::Preallocation::off;
-            // QEMU shows again what lay there before an earlier shrinking: docs/peers.md.
-            if (peer && o.size > layer.size() && layer.size() % s.cluster_size != 0) return {};
-            return o;
-          },
-          [&](AddBitmap o) -> Fitted {
-            if (s.version == 2 || layer.bitmaps.size() >= most_bitmaps) return {};
-            o.granularity =
-                std::clamp(std::bit_floor(o.granularity),
-                           std::bit_ceil(up(largest_disk(s) / most_bits, sector)), std::uint64_t{1} << 20);
-            return o;
-          },
-          [&](RemoveBitmap o) -> Fitted {
-            if (layer.bitmaps.empty()) return {};
-            o.which %= static_cast<std::uint32_t>(layer.bitmaps.size());
-            return o;
-          },
-          [&](ClearBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
-          [&](EnableBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
-          [&](AddOverlay o) -> Fitted {
-            if (layers_.size() >= most_layers) return {};
-            o.setting = model::fitted(o.setting, true);
-            return o;
-          },
-      },
-      operation);
+  return std::visit(Overloaded{
+                        [&](Write o) -> Fitted {
+                          o.range = inside(o.range, layer.size());
+                          return o;
+                        },
+                        [&](WriteCompressed o) -> Fitted {
+                          if (!s.compressible()) return {};
+                          o.range = inside(o.range, layer.size());
+                          const std::uint64_t end = std::min(up(o.range.end(), s.cluster_size), layer.size());
+                          o.range.at = down(o.range.at, s.cluster_size);
+                          o.range.length = end - o.range.at;
+                          return o;
+                        },
+                        [&](Zero o) -> Fitted {
+                          o.range = inside(o.range, layer.size());
+                          return o;
+                        },
+                        [&](Discard o) -> Fitted {
+                          o.range = inside(o.range, layer.size());
+                          return o;
+                        },
+                        [&](Flush o) -> Fitted { return o; },
+                        [&](Reopen o) -> Fitted { return o; },
+                        [&](CreateSnapshot o) -> Fitted {
+                          if (s.data_file != DataFile::none || layer.snapshots.size() >= most_snapshots)
+                            return {};
+                          return o;
+                        },
+                        [&](ApplySnapshot o) -> Fitted {
+                          if (layer.snapshots.empty()) return {};
+                          o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
+                          return o;
+                        },
+                        [&](RemoveSnapshot o) -> Fitted {
+                          if (layer.snapshots.empty()) return {};
+                          o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
+                          return o;
+                        },
+                        [&](Resize o) -> Fitted {
+                          // Where the snapshots' sizes can't be noted, they would be lost; both refuse.
+                          if (s.version == 2 && !layer.snapshots.empty()) return {};
+                          o.size = std::clamp(down(o.size, sector), sector, largest_disk(s));
+                          if (o.size <= layer.size()) o.preallocation = engine::Preallocation::off;
+                          return o;
+                        },
+                        [&](AddBitmap o) -> Fitted {
+                          if (s.version == 2 || layer.bitmaps.size() >= most_bitmaps) return {};
+                          o.granularity = std::clamp(std::bit_floor(o.granularity),
+                                                     std::bit_ceil(up(largest_disk(s) / most_bits, sector)),
+                                                     std::uint64_t{1} << 20);
+                          return o;
+                        },
+                        [&](RemoveBitmap o) -> Fitted {
+                          if (layer.bitmaps.empty()) return {};
+                          o.which %= static_cast<std::uint32_t>(layer.bitmaps.size());
+                          return o;
+                        },
+                        [&](ClearBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
+                        [&](EnableBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
+                        [&](AddOverlay o) -> Fitted {
+                          if (layers_.size() >= most_layers) return {};
+                          o.setting = model::fitted(o.setting, true);
+                          return o;
+                        },
+                    },
+                    operation);
 }
 
 void Model::apply(const Operation& operation) {

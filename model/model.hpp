@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/known_differences.hpp"
 #include "model/operation.hpp"
 
 namespace cowvet::model {
@@ -50,7 +51,7 @@ struct Layer {
 // What sequences may contain.
 enum class Scope : std::uint8_t {
   all,
-  peer,  // only what the installed QEMU does too, and in the same way
+  peer,  // only what QEMU does too, and in the same way: known_differences.hpp
 };
 
 class Model {
@@ -58,7 +59,8 @@ class Model {
   Model(std::uint64_t raw_base, const Setting& first, Scope scope = Scope::all);
 
   // What the operation means here; nothing when it means nothing. Once fitted, it stays as it is.
-  [[nodiscard]] std::optional<Operation> fitted(const Operation& operation) const;
+  // `met` counts the known differences that it would have met.
+  [[nodiscard]] std::optional<Operation> fitted(const Operation& operation, KnownCounts* met = nullptr) const;
   // Does a fitted operation.
   void apply(const Operation& operation);
   // The image could not do it, and stays as it was; only bitmaps record what was tried.
@@ -72,6 +74,7 @@ class Model {
   void distrust(std::size_t bitmap) { layers_.back().bitmaps[bitmap].trusted = false; }
 
  private:
+  [[nodiscard]] std::optional<Operation> possible_here(const Operation& operation) const;
   void add_layer(const Setting& setting, const std::vector<std::byte>* below);
 
   std::uint64_t raw_base_;

@@ -28,6 +28,20 @@ fill() {  # KIND SEED LENGTH FILE
 }
 )";
 
+// As cksum prints it.
+std::uint32_t posix_checksum(base::ConstBytes bytes) {
+  constexpr std::uint32_t polynomial = 0x04c11db7;
+  std::uint32_t crc = 0;
+  const auto add = [&](unsigned byte) {
+    crc ^= byte << 24;
+    for (int bit = 0; bit < 8; ++bit) crc = crc << 1 ^ ((crc >> 31) != 0 ? polynomial : 0);
+  };
+  for (const auto byte : bytes) add(std::to_integer<unsigned>(byte));
+  for (std::size_t length = bytes.size(); length != 0; length >>= 8)
+    add(static_cast<unsigned>(length & 0xff));
+  return ~crc;
+}
+
 void replace(std::string& text, const std::string& what, const std::string& by) {
   text.replace(text.find(what), what.size(), by);
 }
@@ -36,7 +50,8 @@ std::string key_words() { return fmt::format("--object secret,id=key,data={} ", 
 
 class Writer {
  public:
-  Writer(const Sequence& sequence, Scope scope) : model_(sequence.raw_base, sequence.first, scope) {
+  Writer(const Sequence& sequence, Scope scope, Ending ending)
+      : model_(sequence.raw_base, sequence.first, scope) {
     replace(text_, "PERIOD", std::to_string(fill_period));
     replace(text_, "PERIOD", std::to_string(fill_period));
     if (model_.raw_base() != 0)
@@ -49,6 +64,7 @@ class Writer {
       model_.apply(*operation);
     }
     end_io();
+    if (certain_ && ending == Ending::judged) judge();
   }
   [[nodiscard]] const std::string& text() const { return text_; }
 
@@ -93,12 +109,25 @@ class Writer {
   }
 
   void add(const Operation& operation);
+  // What the outcome must be: the script fails otherwise.
+  void judge();
 
   Model model_;
   std::string text_ = prologue;
   std::set<std::string> made_;   // files of fills
   std::vector<std::string> io_;  // commands for the image as it is opened
+  bool certain_ = true;          // every operation was possible, whoever does it
+  bool leaks_ = false;           // there may be some, since not all was closed
 };
+
+void Writer::judge() {
+  const auto image = opening_words(model_);
+  line(fmt::format("$img check -q {}{}", image, leaks_ ? " || test $? -eq 3" : ""));
+  line(fmt::format("$img convert {} -O raw raw", image));
+  line(fmt::format(
+      "test \"$(cksum <raw)\" = '{} {}' || {{ echo 'the disk reads as something else'; exit 1; }}",
+      posix_checksum(model_.top().disk.content), model_.top().size()));
+}
 
 void Writer::add(const Operation& operation) {
   const Layer& layer = model_.top();
@@ -111,7 +140,8 @@ void Writer::add(const Operation& operation) {
     line(fmt::format("$img {} {}{}{}", verb, options, words, after));
   };
   // With narrow refcounts the image may be unable to count so many owners, and stays as it is.
-  const std::string perhaps = layer.setting.refcount_bits < 16 ? " || true" : "";
+  const bool narrow = layer.setting.refcount_bits < 16;
+  const std::string perhaps = narrow ? " || true" : "";
   std::visit(
       Overloaded{
           [&](const Write& o) { write("", o.range, o.fill); },
@@ -123,15 +153,18 @@ void Writer::add(const Operation& operation) {
           [&](const Flush&) { io("flush"); },
           [&](const Reopen& o) {
             if (!o.properly) {
+              leaks_ = true;
               io("flush");
               io("abort");
             }
             end_io();
           },
           [&](const CreateSnapshot&) {
+            certain_ = certain_ && !narrow;
             image("snapshot", fmt::format("-c {} ", layer.next_snapshot()), perhaps);
           },
           [&](const ApplySnapshot& o) {
+            certain_ = certain_ && !narrow;
             image("snapshot", fmt::format("-a {} ", layer.snapshots[o.which].name), perhaps);
           },
           [&](const RemoveSnapshot& o) {
@@ -190,6 +223,8 @@ std::string opening_words(const Model& model, bool alone) {
   return fmt::format("{}--image-opts {}", key_words(), options);
 }
 
-std::string script(const Sequence& sequence, Scope scope) { return Writer(sequence, scope).text(); }
+std::string script(const Sequence& sequence, Scope scope, Ending ending) {
+  return Writer(sequence, scope, ending).text();
+}
 
 }  // namespace cowvet::model

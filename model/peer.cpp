@@ -1,0 +1,130 @@
+#include "model/peer.hpp"
+
+#include <fmt/format.h>
+
+#include "engine/chain.hpp"
+#include "model/compare.hpp"
+#include "model/found.hpp"
+#include "model/script.hpp"
+#include "storage/file.hpp"
+
+namespace cowvet::model {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Found = std::optional<Disagreement>;
+
+base::Result<std::vector<std::byte>> bytes_of(const fs::path& file) {
+  const auto device = storage::open_file(file);
+  if (!device) return std::unexpected(device.error());
+  std::vector<std::byte> bytes((*device)->size());
+  if (const auto read = (*device)->read(0, bytes); read.os_error != 0)
+    return base::fail(base::ErrorKind::io, file.string() + " can't be read", read.os_error);
+  return bytes;
+}
+
+base::Result<void> write_file(const fs::path& file, base::ConstBytes bytes) {
+  const auto device = storage::create_file(file, {.lock = false, .durable = false});
+  if (!device) return std::unexpected(device.error());
+  return (*device)->write(0, bytes);
+}
+
+Found disagreement(Oracle oracle, std::string what) { return Disagreement{oracle, std::move(what)}; }
+
+}  // namespace
+
+base::Result<void> Peer::empty_folder() {
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(folder_, error)) fs::remove(file, error);
+  if (error) return base::fail(base::ErrorKind::io, folder_.string() + ": " + error.message());
+  return {};
+}
+
+base::Result<Peer::Said> Peer::reads_otherwise(const Model& model) {
+  const Layer& layer = model.top();
+  const auto compared = [&](const std::string& options, const State& state) -> base::Result<Said> {
+    auto failed =
+        run_(fmt::format("{} convert {} {} -O raw raw", programs_.image, options, opening_words(model)));
+    if (!failed || *failed) return failed;
+    const auto bytes = bytes_of(folder_ / "raw");
+    if (!bytes) return std::unexpected(bytes.error());
+    if (!same(*bytes, state.content))
+      return Said(fmt::format("convert {} reads something else", options.empty() ? "of the disk" : options));
+    return Said{};
+  };
+  auto found = compared("", layer.disk);
+  // Another size than the disk's is beyond qemu-img.
+  for (const auto& snapshot : layer.snapshots)
+    if (found && !*found && snapshot.state.content.size() == layer.size())
+      found = compared("-l snapshot.name=" + snapshot.name, snapshot.state);
+  return found;
+}
+
+base::Result<Found> Peer::judge(const Model& model, KnownCounts& met) {
+  const Layer& layer = model.top();
+  const std::size_t top = model.layers().size() - 1;
+  const engine::OpenFile open = [&](const std::string& file, bool writable) {
+    return storage::open_file(folder_ / file, {.writable = writable});
+  };
+  const auto opened =
+      engine::open_image(image_name(top), {.format = engine::ImageFormat::qcow2, .secret = password}, open);
+  if (!opened) return disagreement(Oracle::refused, opened.error().message);
+  if (auto found = compare(*(*opened)->qcow2(), layer, false)) return found;
+  if (layer.setting.data_file != DataFile::none) {
+    auto bytes = bytes_of(folder_ / data_file_name(top));
+    if (!bytes) return disagreement(Oracle::data_file, bytes.error().message);
+    if (bytes->size() > layer.size() && bytes->size() - layer.size() < layer.setting.cluster_size &&
+        base::all_zero(base::ConstBytes(*bytes).subspan(layer.size()))) {
+      ++met[static_cast<std::size_t>(Known::raw_data_file_longer)];
+      bytes->resize(layer.size());
+    }
+    if (auto found = compare_data_file(*bytes, layer)) return found;
+  }
+  if (auto text = findings((*opened)->device(), Leaks::none, layer.setting.data_file == DataFile::none);
+      !text.empty())
+    return disagreement(Oracle::check, std::move(text));
+  auto otherwise = reads_otherwise(model);
+  if (!otherwise) return std::unexpected(otherwise.error());
+  if (*otherwise) return disagreement(Oracle::peer, std::move(**otherwise));
+  return Found{};
+}
+
+Outcome Peer::does(const Sequence& sequence) {
+  Model model(sequence.raw_base, sequence.first, Scope::peer);
+  Outcome outcome;
+  for (const auto& wanted : sequence.operations)
+    if (const auto operation = model.fitted(wanted, &outcome.met)) {
+      model.apply(*operation);
+      ++outcome.operations;
+    }
+  const auto text = script(sequence, Scope::peer, Ending::open);
+  if (auto done = empty_folder(); !done) {
+    outcome.error = done.error();
+  } else if (done = write_file(folder_ / "script", std::as_bytes(std::span(text))); !done) {
+    outcome.error = done.error();
+  } else if (auto ran = run_(fmt::format("img='{}' io='{}' sh -x script", programs_.image, programs_.io));
+             !ran) {
+    outcome.error = ran.error();
+  } else if (*ran) {
+    outcome.disagreement = Disagreement{Oracle::refused, std::move(**ran)};
+  } else if (auto judged = judge(model, outcome.met); !judged) {
+    outcome.error = judged.error();
+  } else {
+    outcome.disagreement = std::move(*judged);
+  }
+  return outcome;
+}
+
+std::string Peer::against(const EngineChain::Files& files, const Model& model, bool leaks) {
+  if (auto done = empty_folder(); !done) return done.error().message;
+  for (const auto& [name, file] : files)
+    if (auto done = write_file(folder_ / name, file.bytes()); !done) return done.error().message;
+  constexpr const char* or_leaks = " || test $? -eq 3";
+  auto failed = run_(programs_.image + " check -q " + opening_words(model) + (leaks ? or_leaks : ""));
+  if (failed && !*failed) failed = reads_otherwise(model);
+  if (!failed) return failed.error().message;
+  return failed->value_or("");
+}
+
+}  // namespace cowvet::model
