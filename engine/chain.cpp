@@ -253,7 +253,8 @@ void look_for_hole(OpenImage& layer, Extent& extent) {
   if (part.hole || part.end < device.size()) extent.length = std::min(extent.length, part.end - at);
 }
 
-base::Result<ChainExtent> piece(OpenImage& top, base::GuestOffset at, std::uint64_t most, Holes holes) {
+base::Result<ChainExtent> piece(OpenImage& top, base::GuestOffset at, std::uint64_t most, Holes holes,
+                                const OpenImage* stop) {
   OpenImage* layer = &top;
   for (std::size_t depth = 0;; ++depth) {
     auto extent = layer->disk().extent(at, most);
@@ -262,6 +263,8 @@ base::Result<ChainExtent> piece(OpenImage& top, base::GuestOffset at, std::uint6
                         : about("backing file", layer->file(), extent.error());
     most = std::min(most, extent->length);
     OpenImage* const below = layer->backing();
+    if (!extent->allocated && below != nullptr && below == stop)
+      return ChainExtent{Extent{.length = most}, depth + 1};
     if (extent->allocated || below == nullptr || at.raw() >= below->disk().size()) {
       extent->length = most;
       extent->zero = extent->zero || !extent->allocated;
@@ -280,16 +283,21 @@ base::Result<std::unique_ptr<OpenImage>> open_image(const std::string& file, con
   return Opener(options, open).image(file);
 }
 
-base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most,
-                                       Holes holes) {
-  auto whole = piece(top, at, most, holes);
+base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most, Holes holes,
+                                       const OpenImage* stop) {
+  auto whole = piece(top, at, most, holes, stop);
   while (whole && whole->extent.length < most) {
-    const auto next =
-        piece(top, base::GuestOffset{at.raw() + whole->extent.length}, most - whole->extent.length, holes);
+    const auto next = piece(top, base::GuestOffset{at.raw() + whole->extent.length},
+                            most - whole->extent.length, holes, stop);
     if (!next || !goes_on(*whole, *next)) break;  // what can't be told is for who gets there
     whole->extent.length += next->extent.length;
   }
   return whole;
+}
+
+std::unexpected<base::Error> about_image(const OpenImage& image, base::Error error) {
+  error.message = fmt::format("{}: {}", base::escape(image.file()), error.message);
+  return std::unexpected(std::move(error));
 }
 
 }  // namespace cowvet::engine

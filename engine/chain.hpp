@@ -63,7 +63,12 @@ struct ChainExtent {
 };
 // Data whose place in its file is a hole: told as data, or as what it reads as.
 enum class Holes : std::uint8_t { data, zero };
+// Layers from `stop` down are not looked at: what would be theirs to tell is not allocated, at the depth of `stop`.
 [[nodiscard]] base::Result<ChainExtent> chain_extent(OpenImage& top, base::GuestOffset at, std::uint64_t most,
-                                                     Holes holes = Holes::data);
+                                                     Holes holes = Holes::data,
+                                                     const OpenImage* stop = nullptr);
+
+// An error about an image, with its name in front.
+[[nodiscard]] std::unexpected<base::Error> about_image(const OpenImage& image, base::Error error);
 
 }  // namespace cowvet::engine

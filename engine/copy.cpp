@@ -295,6 +295,8 @@ base::Result<void> Copy::write(const Slot& slot) {
   for (const auto& segment : slot.segments) {
     const base::GuestOffset at{slot.step.at + segment.begin};
     base::Result<void> done;
+    std::unique_lock<std::shared_mutex> lock;
+    if (target_.changing != nullptr) lock = std::unique_lock(*target_.changing);
     if (segment.kind == Kind::data && target_.compressed != nullptr) {
       done = write_streams(slot, segment);
     } else if (segment.kind == Kind::data) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <shared_mutex>
 #include <string>
 
 #include "base/progress.hpp"
@@ -20,6 +21,8 @@ struct CopyTarget {
   bool reads_zero = false;          // where nothing is written, it reads as zeros
   Qcow2Disk* compressed = nullptr;  // the same disk, when clusters are to be written compressed
   const Disk* below = nullptr;      // what it shows where nothing is written, for runs that are compared
+  // Held while the target is changed: by it a source that looks at the target as well keeps out of the way.
+  std::shared_mutex* changing = nullptr;
 };
 
 struct CopyOptions {

@@ -2,20 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
-#include "base/text.hpp"
-
 namespace cowvet::engine {
-
-namespace {
-
-std::unexpected<base::Error> about(const OpenImage& image, base::Error error) {
-  error.message = fmt::format("{}: {}", base::escape(image.file()), error.message);
-  return std::unexpected(std::move(error));
-}
-
-}  // namespace
 
 void ChainSource::append(OpenImage& image, std::uint64_t from, std::uint64_t length) {
   const std::uint64_t size = image.disk().size();
@@ -54,7 +41,7 @@ base::Result<CopyRun> ChainSource::run(std::uint64_t at, std::uint64_t most) {
   const std::uint64_t within = at - part.begin;
   const base::GuestOffset place{part.from + within};
   const auto found = chain_extent(*part.image, place, std::min(most, part.length - within), Holes::zero);
-  if (!found) return about(*part.image, found.error());
+  if (!found) return about_image(*part.image, found.error());
   std::uint64_t length = found->extent.length;
   auto kind = found->extent.data && !found->extent.zero ? CopyRun::Kind::data : CopyRun::Kind::zero;
   if (reference_ != nullptr) {
@@ -78,7 +65,7 @@ base::Result<CopyRun::Kind> ChainSource::above_reference(const ChainExtent& foun
   if (at >= end) return Kind::kept;  // zeros on both sides
   length = std::min(length, end - at);
   const auto below = chain_extent(*reference_, base::GuestOffset{at}, length, Holes::zero);
-  if (!below) return about(*reference_, below.error());
+  if (!below) return about_image(*reference_, below.error());
   length = below->extent.length;
   return below->extent.zero ? Kind::kept : Kind::compared;
 }
@@ -90,7 +77,7 @@ base::Result<void> ChainSource::read(std::uint64_t at, base::MutableBytes into) 
     const auto here =
         into.first(static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), part.length - within)));
     if (auto done = part.image->disk().read(base::GuestOffset{part.from + within}, here); !done)
-      return about(*part.image, done.error());
+      return about_image(*part.image, done.error());
     at += here.size();
     into = into.subspan(here.size());
   }

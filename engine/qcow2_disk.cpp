@@ -296,6 +296,14 @@ base::Result<void> Qcow2Disk::discard(base::GuestOffset at, std::uint64_t length
   return length == 0 ? base::Result<void>{} : impl_->writer.discard(at.raw(), length, impl_->writer.disk());
 }
 
+base::Result<void> Qcow2Disk::give_up_content() {
+  if (auto fine = impl_->begin(); !fine) return fine;
+  if (impl_->image->fields().raw_external_data())
+    return base::fail(base::ErrorKind::usage,
+                      "a raw external data file is the whole disk: nothing shows through it");
+  return impl_->writer.give_up(0, impl_->image->vm_state_begin());
+}
+
 base::Result<void> Qcow2Disk::flush() {
   if (!impl_->writable || impl_->closed) return {};
   return impl_->changes.commit();

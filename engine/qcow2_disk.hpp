@@ -82,6 +82,9 @@ class Qcow2Disk final : public Disk {
   // result means that the cluster does not shrink.
   [[nodiscard]] std::vector<std::byte> compress(base::ConstBytes cluster) const;
   [[nodiscard]] base::Result<void> write_precompressed(base::GuestOffset at, base::ConstBytes payload);
+  // The disk holds nothing of its own any more: all of it shows what lies below. For the end of a commit: bitmaps don't
+  // record it. Snapshots and VM state stay.
+  [[nodiscard]] base::Result<void> give_up_content();
 
   // Flushes, clears the dirty bit, puts bitmaps out of use. Afterwards the disk can't be used.
   [[nodiscard]] base::Result<void> close();

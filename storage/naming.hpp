@@ -13,4 +13,8 @@ namespace cowvet::storage {
 // is the image's name as it was opened.
 [[nodiscard]] std::string backing_path(std::string_view image, std::string_view backing_name);
 
+// A name under which `image` can store `file`, both named as the program would open them: relative where both are. Made
+// of the names alone: where a folder's link leads is not looked at.
+[[nodiscard]] std::string name_within(std::string_view image, std::string_view file);
+
 }  // namespace cowvet::storage
