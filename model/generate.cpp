@@ -109,7 +109,13 @@ rc::Gen<Operation> operations(const Setting& setting, const Wishes& wishes) {
       {snapshots, one<RemoveBitmap>(which)},
       {snapshots, one<ClearBitmap>(which)},
       {snapshots, one<EnableBitmap>(which, flag)},
-      {2 * chains, one<AddOverlay>(settings(wishes))},
+      {2 * chains, one<AddOverlay>(settings(wishes), gen::weightedOneOf<std::uint32_t>(
+                                                         {{2, gen::just<std::uint32_t>(0)}, {1, which}}))},
+      {chains, one<Use>(which)},
+      {chains, one<Commit>(which, which)},
+      {chains, one<Rebase>(which, gen::weightedElement<bool>({{3, true}, {1, false}}))},
+      {chains, one<Pull>(which, which)},
+      {chains, one<RemoveLayer>(which, flag)},
   });
 }
 

@@ -1,5 +1,7 @@
 #include "model/known_differences.hpp"
 
+#include <algorithm>
+
 #include "model/model.hpp"
 #include "model/overloaded.hpp"
 
@@ -29,9 +31,38 @@ Comparable resize(Resize o, const Layer& layer) {
   return {o, met};
 }
 
+bool encrypted(const Layer& layer) { return layer.setting.encryption != format::CryptMethod::none; }
+
+std::optional<Known> met_by_commit(const Model& model, std::size_t top, std::size_t base) {
+  const auto chain = model.chain_of(model.used());
+  const auto& layers = model.layers();
+  const Layer& from = layers[chain[top]];
+  const Layer& into = layers[chain[base]];
+  if (top != 0 && into.size() > from.size()) return Known::longer_base_shows;
+  if (into.raw || into.size() >= from.size()) return {};
+  if (into.setting.version == 2 && into.over_backing) return Known::version_2_grows;
+  if (into.size() % into.setting.cluster_size != 0) return Known::old_tail_shows;
+  return {};
+}
+
+Comparable on_trees(const Operation& fitted, const Model& model) {
+  std::optional<Known> met;
+  if (const auto* o = std::get_if<Commit>(&fitted)) met = met_by_commit(model, o->top, o->base);
+  if (const auto* o = std::get_if<RemoveLayer>(&fitted); o != nullptr && !o->upwards)
+    met = met_by_commit(model, o->which, o->which + 1);
+  if (const auto* o = std::get_if<Rebase>(&fitted); o != nullptr && !o->safe)
+    if (std::ranges::find(model.top().disk.held, Held::unknown) != model.top().disk.held.end())
+      met = Known::held_or_not;
+  const bool opens = !std::holds_alternative<AddOverlay>(fitted) && !std::holds_alternative<Use>(fitted);
+  if (opens && std::ranges::any_of(model.layers(), encrypted)) met = Known::keys_of_trees;
+  return met ? without(*met) : Comparable{fitted, {}};
+}
+
 }  // namespace
 
-Comparable comparable(const Operation& fitted, const Layer& layer) {
+Comparable comparable(const Operation& fitted, const Model& model) {
+  if (on_tree(fitted)) return on_trees(fitted, model);
+  const Layer& layer = model.top();
   const Setting& s = layer.setting;
   const Comparable same{fitted, {}};
   return std::visit(Overloaded{

@@ -73,14 +73,42 @@ struct EnableBitmap {
   std::uint32_t which = 0;
   bool enabled = true;
 };
-// The image becomes the backing file of a new one, which everything else is done to from then on.
+// An image becomes the backing file of a new one, which everything else is done to from then on.
 struct AddOverlay {
   Setting setting;
+  std::uint32_t over = 0;  // 0: the image in use; else one more than the image's number
+};
+// Another image that is below no other is used from then on.
+struct Use {
+  std::uint32_t which = 0;
+};
+// Layers of the chain of the image in use are counted from it, which is 0. Each of these ends with it being used again.
+// What the layers from `top` on hold is merged into `base`.
+struct Commit {
+  std::uint32_t top = 0, base = 1;
+};
+struct Rebase {
+  std::uint32_t onto = 0;  // 0: none; else one more than the image's number
+  bool safe = true;        // otherwise only the name changes
+};
+// What lies between `image` and `base` is copied into the image. `base` 0: nothing stays below it.
+struct Pull {
+  std::uint32_t image = 0, base = 0;
+};
+// A layer in the middle is given up: what it holds goes into the overlays on it, or into what lies below it.
+struct RemoveLayer {
+  std::uint32_t which = 1;
+  bool upwards = false;
 };
 
-using Operation =
-    std::variant<Write, WriteCompressed, Zero, Discard, Flush, Reopen, CreateSnapshot, ApplySnapshot,
-                 RemoveSnapshot, Resize, AddBitmap, RemoveBitmap, ClearBitmap, EnableBitmap, AddOverlay>;
+using Operation = std::variant<Write, WriteCompressed, Zero, Discard, Flush, Reopen, CreateSnapshot,
+                               ApplySnapshot, RemoveSnapshot, Resize, AddBitmap, RemoveBitmap, ClearBitmap,
+                               EnableBitmap, AddOverlay, Use, Commit, Rebase, Pull, RemoveLayer>;
+
+// Whether it is done to the tree of images: the image in use is closed before, and opened again.
+[[nodiscard]] inline bool on_tree(const Operation& operation) {
+  return operation.index() >= Operation(AddOverlay{}).index();
+}
 
 struct Sequence {
   std::uint64_t raw_base = 0;  // bytes of a raw backing file below the first image; 0: there is none
@@ -88,7 +116,8 @@ struct Sequence {
   std::vector<Operation> operations;
 };
 
-// What a raw backing file holds.
+// The name of a raw backing file, and what it holds.
+inline constexpr const char* raw_base_name = "base.raw";
 inline constexpr Fill raw_base_fill{Fill::Kind::noise, 0xb5};
 
 }  // namespace cowvet::model

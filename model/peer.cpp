@@ -41,11 +41,11 @@ base::Result<void> Peer::empty_folder() {
   return {};
 }
 
-base::Result<Peer::Said> Peer::reads_otherwise(const Model& model) {
-  const Layer& layer = model.top();
+base::Result<Peer::Said> Peer::reads_otherwise(const Model& model, std::size_t image) {
+  const Layer& layer = model.layers()[image];
   const auto compared = [&](const std::string& options, const State& state) -> base::Result<Said> {
-    auto failed =
-        run_(fmt::format("{} convert {} {} -O raw raw", programs_.image, options, opening_words(model)));
+    auto failed = run_(
+        fmt::format("{} convert {} {} -O raw raw", programs_.image, options, opening_words(model, image)));
     if (!failed || *failed) return failed;
     const auto bytes = bytes_of(folder_ / "raw");
     if (!bytes) return std::unexpected(bytes.error());
@@ -61,18 +61,22 @@ base::Result<Peer::Said> Peer::reads_otherwise(const Model& model) {
   return found;
 }
 
-base::Result<Found> Peer::judge(const Model& model, KnownCounts& met) {
-  const Layer& layer = model.top();
-  const std::size_t top = model.layers().size() - 1;
+base::Result<Found> Peer::judge(const Model& model, std::size_t image, KnownCounts& met) {
+  const Layer& layer = model.layers()[image];
+  if (layer.raw) {
+    const auto bytes = bytes_of(folder_ / layer.name);
+    if (!bytes) return disagreement(Oracle::refused, bytes.error().message);
+    return same(*bytes, layer.disk.content) ? Found{} : disagreement(Oracle::content, "holds something else");
+  }
   const engine::OpenFile open = [&](const std::string& file, bool writable) {
     return storage::open_file(folder_ / file, {.writable = writable});
   };
   const auto opened =
-      engine::open_image(image_name(top), {.format = engine::ImageFormat::qcow2, .secret = password}, open);
+      engine::open_image(layer.name, {.format = engine::ImageFormat::qcow2, .secret = password}, open);
   if (!opened) return disagreement(Oracle::refused, opened.error().message);
   if (auto found = compare(*(*opened)->qcow2(), layer, false)) return found;
-  if (layer.setting.data_file != DataFile::none) {
-    auto bytes = bytes_of(folder_ / data_file_name(top));
+  if (!layer.data_file.empty()) {
+    auto bytes = bytes_of(folder_ / layer.data_file);
     if (!bytes) return disagreement(Oracle::data_file, bytes.error().message);
     if (bytes->size() > layer.size() && bytes->size() - layer.size() < layer.setting.cluster_size &&
         base::all_zero(base::ConstBytes(*bytes).subspan(layer.size()))) {
@@ -81,12 +85,21 @@ base::Result<Found> Peer::judge(const Model& model, KnownCounts& met) {
     }
     if (auto found = compare_data_file(*bytes, layer)) return found;
   }
-  if (auto text = findings((*opened)->device(), Leaks::none, layer.setting.data_file == DataFile::none);
-      !text.empty())
+  if (auto text = findings((*opened)->device(), Leaks::none, layer.data_file.empty()); !text.empty())
     return disagreement(Oracle::check, std::move(text));
-  auto otherwise = reads_otherwise(model);
+  auto otherwise = reads_otherwise(model, image);
   if (!otherwise) return std::unexpected(otherwise.error());
   if (*otherwise) return disagreement(Oracle::peer, std::move(**otherwise));
+  return Found{};
+}
+
+base::Result<Found> Peer::judge(const Model& model, KnownCounts& met) {
+  for (std::size_t i = 0; i < model.layers().size(); ++i) {
+    if (!model.layers()[i].valid) continue;
+    auto found = judge(model, i, met);
+    if (found && *found) (*found)->what = model.layers()[i].name + ": " + (*found)->what;
+    if (!found || *found) return found;
+  }
   return Found{};
 }
 
@@ -121,8 +134,9 @@ std::string Peer::against(const EngineChain::Files& files, const Model& model, b
   for (const auto& [name, file] : files)
     if (auto done = write_file(folder_ / name, file.bytes()); !done) return done.error().message;
   constexpr const char* or_leaks = " || test $? -eq 3";
-  auto failed = run_(programs_.image + " check -q " + opening_words(model) + (leaks ? or_leaks : ""));
-  if (failed && !*failed) failed = reads_otherwise(model);
+  auto failed =
+      run_(programs_.image + " check -q " + opening_words(model, model.used()) + (leaks ? or_leaks : ""));
+  if (failed && !*failed) failed = reads_otherwise(model, model.used());
   if (!failed) return failed.error().message;
   return failed->value_or("");
 }

@@ -33,8 +33,10 @@ class Peer {
   using Said = std::optional<std::string>;
 
   [[nodiscard]] base::Result<void> empty_folder();
-  // What they read of the top and its snapshots, if that is something else.
-  [[nodiscard]] base::Result<Said> reads_otherwise(const Model& model);
+  // What they read of an image and its snapshots, if that is something else.
+  [[nodiscard]] base::Result<Said> reads_otherwise(const Model& model, std::size_t image);
+  [[nodiscard]] base::Result<std::optional<Disagreement>> judge(const Model& model, std::size_t image,
+                                                                KnownCounts& met);
   [[nodiscard]] base::Result<std::optional<Disagreement>> judge(const Model& model, KnownCounts& met);
 
   std::filesystem::path folder_;

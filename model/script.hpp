@@ -14,8 +14,8 @@ enum class Ending : bool { open, judged };  // whether the script itself looks a
 [[nodiscard]] std::string script(const Sequence& sequence, Scope scope = Scope::all,
                                  Ending ending = Ending::judged);
 
-// How programs of that language are told to open the chain: "-f qcow2 NAME", or with the keys of encrypted images.
-// `alone`: a program that does not look below the top.
-[[nodiscard]] std::string opening_words(const Model& model, bool alone = false);
+// How programs of that language are told to open an image: "-f qcow2 NAME", or with the keys of encrypted ones.
+// `alone`: a program that does not look below it.
+[[nodiscard]] std::string opening_words(const Model& model, std::size_t image, bool alone = false);
 
 }  // namespace cowvet::model
