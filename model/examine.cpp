@@ -29,6 +29,7 @@ class Run {
         const auto operation = model_.fitted(wanted);
         if (!operation) continue;
         ++outcome.operations;
+        ++outcome.kinds[operation->index()];
         outcome.disagreement = step(*operation);
         if (!outcome.disagreement && how_.check_every != 0 && outcome.operations % how_.check_every == 0)
           outcome.disagreement = look(outcome.operations % (2 * how_.check_every) == 0);

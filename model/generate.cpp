@@ -188,6 +188,7 @@ Searched search(const Search& search, const Try& attempt) {
     ++found.sequences;
     found.operations += outcome.operations;
     for (std::size_t i = 0; i < found.met.size(); ++i) found.met[i] += outcome.met[i];
+    for (std::size_t i = 0; i < found.kinds.size(); ++i) found.kinds[i] += outcome.kinds[i];
     if (!outcome.disagreement) continue;
     found.disagreement = std::move(outcome.disagreement);
     shrink(generated, attempt, search, found);

@@ -27,6 +27,7 @@ struct Wishes {
 struct Searched {
   std::uint64_t sequences = 0, operations = 0;
   std::set<std::string> options;  // combinations of options that images had
+  KindCounts kinds{};             // the operations again
   KnownCounts met{};              // with a peer; see known_differences.hpp
   std::optional<Disagreement> disagreement;
   std::optional<Sequence> failing;   // the simplest that was found

@@ -1,7 +1,9 @@
 // What is done to a chain, as plain values: a sequence is a first image and operations. Promises: any values are
 // meaningful; where numbers leave the disk, or name a snapshot that is not there, Model::fitted() says what is meant.
 #pragma once
+#include <array>
 #include <cstdint>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -104,6 +106,29 @@ struct RemoveLayer {
 using Operation = std::variant<Write, WriteCompressed, Zero, Discard, Flush, Reopen, CreateSnapshot,
                                ApplySnapshot, RemoveSnapshot, Resize, AddBitmap, RemoveBitmap, ClearBitmap,
                                EnableBitmap, AddOverlay, Use, Commit, Rebase, Pull, RemoveLayer>;
+
+// How often each kind was done, in the order of the variant.
+using KindCounts = std::array<std::uint64_t, std::variant_size_v<Operation>>;
+inline constexpr std::array<std::string_view, std::variant_size_v<Operation>> kind_names{"write",
+                                                                                         "write-compressed",
+                                                                                         "zero",
+                                                                                         "discard",
+                                                                                         "flush",
+                                                                                         "reopen",
+                                                                                         "create-snapshot",
+                                                                                         "apply-snapshot",
+                                                                                         "remove-snapshot",
+                                                                                         "resize",
+                                                                                         "add-bitmap",
+                                                                                         "remove-bitmap",
+                                                                                         "clear-bitmap",
+                                                                                         "enable-bitmap",
+                                                                                         "add-overlay",
+                                                                                         "use",
+                                                                                         "commit",
+                                                                                         "rebase",
+                                                                                         "pull",
+                                                                                         "remove-layer"};
 
 // Whether it is done to the tree of images: the image in use is closed before, and opened again.
 [[nodiscard]] inline bool on_tree(const Operation& operation) {

@@ -110,6 +110,7 @@ Outcome Peer::does(const Sequence& sequence) {
     if (const auto operation = model.fitted(wanted, &outcome.met)) {
       model.apply(*operation);
       ++outcome.operations;
+      ++outcome.kinds[operation->index()];
     }
   const auto text = script(sequence, Scope::peer, Ending::open);
   if (auto done = empty_folder(); !done) {

@@ -198,7 +198,7 @@ void Model::rebase(std::size_t image, std::optional<std::size_t> onto) {
   Layer& layer = layers_[image];
   const auto old_below = shown_below(image, layer.below);
   const auto new_below = shown_below(image, onto);
-    const std::uint64_t piece = layer.setting.piece();
+  const std::uint64_t piece = layer.setting.piece();
   // What is the same may be copied with what is not.
   if (layer.below != onto)
     for (auto& held : layer.disk.held)

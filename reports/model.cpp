@@ -35,6 +35,10 @@ std::string model_text(const ModelReport& report) {
       "{} ({})\n{} operations in {} sequences, over {} combinations of options, seed {}, profile {}{}\n",
       base::escape(report.engine), base::escape(report.version), s.operations, s.sequences, s.options.size(),
       report.seed, report.profile, report.stopped ? "; stopped before the end" : "");
+  text += "Done:";
+  for (std::size_t i = 0; i < s.kinds.size(); ++i)
+    if (s.kinds[i] != 0) text += fmt::format(" {} {}", s.kinds[i], model::kind_names[i]);
+  text += '\n';
   if (with_peer(report)) {
     text += "Known differences met:\n";
     for (std::size_t i = 0; i < s.met.size(); ++i) {
@@ -59,6 +63,8 @@ std::string model_json(const ModelReport& report) {
             {"sequences", s.sequences},
             {"combinations", s.options.size()},
             {"stopped", report.stopped}};
+  for (std::size_t i = 0; i < s.kinds.size(); ++i)
+    json["kinds"][std::string(model::kind_names[i])] = s.kinds[i];
   json["known-differences"] = Json::array();
   for (std::size_t i = 0; with_peer(report) && i < s.met.size(); ++i) {
     const auto& known = model::known_differences[i];
