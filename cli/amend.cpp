@@ -11,6 +11,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
 #include "cli/option_reader.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "engine/key_slots.hpp"
@@ -26,6 +27,7 @@ struct Request {
   std::vector<std::string> lists;
   bool progress = false, quiet = false, force = false;
   DiskWords disk;
+  OverlayGuard guard;
 };
 
 struct Word {
@@ -194,7 +196,7 @@ base::Result<void> apply(const Amendment& a, const Request& request, engine::Qco
   return done;
 }
 
-base::Result<void> amend_as(const Request& request) {
+base::Result<void> amend_as(Request& request) {
   if (auto known = check_cache_mode(request.disk.cache); !known) return known;
   if (request.disk.image_options && !request.format.empty())
     return refuse("the format is part of the option list: leave -f out");
@@ -202,6 +204,10 @@ base::Result<void> amend_as(const Request& request) {
   if (!words) return std::unexpected(words.error());
   const auto amendment = read(*words);
   if (!amendment) return std::unexpected(amendment.error());
+  request.guard.force = request.force;
+  if (amendment->size)
+    if (auto free = refuse_with_overlays(request.image, request.disk.image_options, request.guard); !free)
+      return free;
   // A new size has to hide what a longer backing file has there.
   const auto image =
       open_disk(request.image, request.disk,
@@ -241,9 +247,11 @@ Exit amend(std::span<char* const> words, Console& console) {
   arguments.word("-f", request.format, {"qcow2", "raw"}, "The image's format; found out when not given");
   arguments.flag("-p", request.progress, "Show progress where there is no terminal, too");
   arguments.flag("-q,--quiet", request.quiet, "Print nothing but errors");
-  arguments.flag("--force", request.force, "Do what may lose data: erase the last password");
+  arguments.flag("--force", request.force,
+                 "Do what may lose data: erase the last password, resize what overlays stand on");
   request.disk.add_cache(arguments);
   request.disk.add_to(arguments);
+  request.guard.add_to(arguments, false);
   arguments.operand(request.image, "IMAGE", "Image to change", false);
   if (const auto end = arguments.parse(words, console)) return *end;
   base::Result<void> done;

@@ -12,6 +12,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/io_commands.hpp"
 #include "cli/meter.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
@@ -30,6 +31,7 @@ constexpr std::size_t requests_at_once = 128;     // that a thread takes before 
 struct Request {
   std::string image, format, aio;
   DiskWords words;
+  OverlayGuard guard;
   std::uint64_t count = 75000, depth = 64, flush_interval = 0, pattern = 0, seed = 0;
   std::optional<std::uint64_t> offset, size, step;
   bool write = false, random = false, quiet = false, native = false, no_drain = false;
@@ -148,6 +150,8 @@ base::Result<void> run_writes(const Request& r, engine::Disk& disk, base::Progre
 }
 
 base::Result<void> bench_as(const Request& r, Console& console) {
+  if (r.write)
+    if (auto free = refuse_with_overlays(r.image, r.words.image_options, r.guard); !free) return free;
   auto image = open_disk(r.image, r.words, {.format = image_format(r.format), .writable = r.write});
   if (!image) return std::unexpected(image.error());
   if (!r.random)
@@ -213,6 +217,7 @@ Exit bench(std::span<char* const> words, Console& console) {
   request.words.add_cache(arguments);
   request.words.add_force_share(arguments);
   request.words.add_to(arguments);
+  request.guard.add_to(arguments);
   arguments.operand(request.image, "IMAGE", "Image to read or write");
   if (const auto end = arguments.parse(words, console)) return *end;
   if (const auto fine = settle(request); !fine) {

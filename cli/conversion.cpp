@@ -197,6 +197,8 @@ base::Result<void> convert_images(Conversion& c, Console& console) {
   const auto bitmaps = copyable_bitmaps(c, console);
   if (!bitmaps) return std::unexpected(bitmaps.error());
   if (auto fine = keep_apart(c, c.target.file); !fine) return fine;
+  if (auto free = refuse_with_overlays(c.target.file, c.target_words.image_options, c.guard); !free)
+    return about_file(c.target.file, std::move(free.error()));
 
   base::Progress progress;
   const StopOnSignal stop(progress);

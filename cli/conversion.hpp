@@ -11,6 +11,7 @@
 #include "cli/creation.hpp"
 #include "cli/disks.hpp"
 #include "cli/new_image.hpp"
+#include "cli/overlay_guard.hpp"
 #include "engine/chain.hpp"
 #include "engine/copy.hpp"
 
@@ -27,6 +28,7 @@ struct Conversion {
   bool create = true;
   NewImage target;
   DiskWords target_words;
+  OverlayGuard guard;
   CreationWords words;  // of a new image, but for its size
   Secrets secrets;
   bool durable = false;  // a new image is written to the disk before the verb ends

@@ -23,6 +23,7 @@ struct Request {
   std::string format, target_format, snapshot, backing, backing_format, threads;
   std::vector<std::string> words;
   DiskWords disks;
+  OverlayGuard guard;
   std::optional<std::uint64_t> zero_unit, rate;
   bool target_options = false, no_create = false, target_is_zero = false, bitmaps = false,
        skip_broken = false;
@@ -106,6 +107,7 @@ base::Result<void> read_words(const Request& r, Conversion& c) {
                       "several images have no backing file in common: leave backing_file out");
 
   c.create = !r.no_create;
+  c.guard = r.guard;
   c.target.file = r.files.back();
   c.target.format = r.target_format;
   c.target_words = r.disks;
@@ -145,6 +147,7 @@ Exit convert(std::span<char* const> words, Console& console) {
                       "  cowvet convert -O qcow2 -B base.qcow2 -F qcow2 top.qcow2 copy.qcow2\n"
                       "  cowvet convert -n -O raw disk.qcow2 /dev/vg/disk            # into what is there");
   r.disks.add_to(arguments);
+  r.guard.add_to(arguments);
   r.disks.add_force_share(arguments);
   r.disks.add_source_cache(arguments);
   arguments.text(

@@ -8,6 +8,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
 #include "cli/new_image.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
@@ -23,6 +24,7 @@ struct Request {
   std::string size, backing, backing_format;
   std::vector<std::string> words, objects;
   bool quiet = false;
+  OverlayGuard guard;
 };
 
 base::Result<void> create_as(const Request& request, Console& console) {
@@ -45,6 +47,7 @@ base::Result<void> create_as(const Request& request, Console& console) {
   if (!options) return std::unexpected(options.error());
   if (request.image.format == "qcow2")
     if (auto fine = engine::check_options(*options); !fine) return std::unexpected(fine.error());
+  if (auto free = refuse_with_overlays(request.image.file, false, request.guard); !free) return free;
   if (!request.quiet)
     console.print(fmt::format("Formatting '{}', fmt={} {}\n", base::escape(request.image.file),
                               request.image.format, words.text()));
@@ -75,6 +78,7 @@ Exit create(std::span<char* const> words, Console& console) {
   arguments.texts("-o", request.words, "KEY=VALUE,...", "Options of the new image");
   arguments.texts("--object", request.objects, "SECRET", "A password: secret,id=ID,file=FILE");
   arguments.flag("-q,--quiet", request.quiet, "Print nothing but errors");
+  request.guard.add_to(arguments);
   arguments.operand(request.image.file, "IMAGE", "File to make; one that is there is emptied");
   arguments.operand(request.size, "SIZE", "The disk's size; the backing file's when not given", false);
   if (const auto end = arguments.parse(words, console)) return *end;

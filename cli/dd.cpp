@@ -19,6 +19,7 @@ struct Request {
   std::vector<std::string> operands;
   std::string format, target_format = "raw";
   DiskWords disks;
+  OverlayGuard guard;
   std::string input, output;
   std::uint64_t block = 512;           // bytes
   std::optional<std::uint64_t> count;  // blocks
@@ -95,6 +96,7 @@ base::Result<void> dd_as(Request& r, Console& console) {
   c.content.append(**image, begin, end > begin ? end - begin : 0);
   c.sources.push_back(std::move(*image));
   c.target.file = r.output;
+  c.guard = r.guard;
   c.target.format = r.target_format;
   return convert_images(c, console);
 }
@@ -109,6 +111,7 @@ Exit dd(std::span<char* const> words, Console& console) {
       "  cowvet dd -O qcow2 bs=1M skip=1 if=disk.raw of=partition.qcow2\n"
       "  cowvet dd bs=1M skip=1 count=3 if=disk.raw of=two.raw   # count counts what is skipped, too");
   r.disks.add_to(arguments);
+  r.guard.add_to(arguments);
   r.disks.add_force_share(arguments);
   arguments.word("-f", r.format, {"qcow2", "raw"}, "The image's format; found out when not given");
   arguments.word("-O", r.target_format, {"qcow2", "raw"}, "The new image's format; raw when not given");

@@ -99,8 +99,27 @@ base::Result<std::optional<std::string>> password_of(const std::string& image, c
   return std::optional(std::move(*password));
 }
 
-base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, const DiskWords& words,
-                                                           engine::ChainOptions options) {
+engine::OpenFile file_opener(const DiskWords& words) {
+  const auto io = words.io == "posix"   ? storage::Io::posix
+                  : words.io == "uring" ? storage::Io::uring
+                                        : storage::Io::automatic;
+  return [io, shared = words.force_share](const std::string& file,
+                                          bool writable) -> base::Result<std::unique_ptr<storage::Device>> {
+    if (!writable && !shared) {
+      const auto locks = storage::image_in_use(file);
+      if (locks && locks->in_use_for_writing())
+        return std::unexpected(file_error(
+            file, false,
+            {.kind = base::ErrorKind::in_use,
+             .message = "another program may write to it: end that first (-U reads it all the same)"}));
+    }
+    auto device = storage::open_file(file, {.writable = writable, .io = io, .lock = !shared});
+    if (!device) return std::unexpected(file_error(file, writable, std::move(device.error())));
+    return device;
+  };
+}
+
+base::Result<void> settle(std::string& image, const DiskWords& words, engine::ChainOptions& options) {
   auto password = password_of(image, words);
   if (!password) return std::unexpected(std::move(password.error()));
   const bool named = words.image_options && !parse_image_options(image)->secret.empty();
@@ -110,24 +129,13 @@ base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, co
     image = std::move(list->file);
     if (!list->format.empty()) options.format = image_format(list->format);
   }
-  const auto io = words.io == "posix"   ? storage::Io::posix
-                  : words.io == "uring" ? storage::Io::uring
-                                        : storage::Io::automatic;
-  auto opened = engine::open_image(
-      image, options,
-      [&](const std::string& file, bool writable) -> base::Result<std::unique_ptr<storage::Device>> {
-        if (!writable && !words.force_share) {
-          const auto locks = storage::image_in_use(file);
-          if (locks && locks->in_use_for_writing())
-            return std::unexpected(file_error(
-                file, false,
-                {.kind = base::ErrorKind::in_use,
-                 .message = "another program may write to it: end that first (-U reads it all the same)"}));
-        }
-        auto device = storage::open_file(file, {.writable = writable, .io = io, .lock = !words.force_share});
-        if (!device) return std::unexpected(file_error(file, writable, std::move(device.error())));
-        return device;
-      });
+  return {};
+}
+
+base::Result<std::unique_ptr<engine::OpenImage>> open_disk(std::string image, const DiskWords& words,
+                                                           engine::ChainOptions options) {
+  if (auto settled = settle(image, words, options); !settled) return std::unexpected(settled.error());
+  auto opened = engine::open_image(image, options, file_opener(words));
   if (!opened) opened.error().opening = true;
   return opened;
 }

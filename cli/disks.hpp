@@ -36,6 +36,15 @@ struct DiskWords {
 [[nodiscard]] base::Result<std::optional<std::string>> password_of(const std::string& image,
                                                                    const DiskWords& words);
 
+// How files are opened by name, as `words` say. Errors: in_use when another program may write to what is to be read, or
+// uses what is to be written.
+[[nodiscard]] engine::OpenFile file_opener(const DiskWords& words);
+
+// What `image` and `options` mean, as `words` say: an option list becomes the file's name, and its format and password
+// count.
+[[nodiscard]] base::Result<void> settle(std::string& image, const DiskWords& words,
+                                        engine::ChainOptions& options);
+
 // Opens `image`, a name or an option list as `words` say, with its chain. `options.format` counts unless the
 // option list says another; so does its password: without one, the only secret given opens every layer.
 // Errors: in_use when another program may write to it; as engine::open_image() otherwise.

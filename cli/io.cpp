@@ -107,6 +107,7 @@ Exit io(std::span<char* const> words, Console& console) {
   arguments.text("-T,--trace", request.trace, "EVENTS", "Taken as qemu-io takes it, without effect");
   how.words.add_force_share(arguments);
   how.words.add_to(arguments);
+  how.guard.add_to(arguments);
   arguments.operand(request.file, "IMAGE", "Image to open; `open` opens one, too", false);
   if (const auto end = arguments.parse(words, console)) return *end;
   return run_request(request, console);

@@ -204,6 +204,12 @@ bool run_io_line(IoSession& session, std::string_view text) {
     session.complain("Block node is read-only");
     return false;
   }
+  if (command->changes) {
+    if (const auto free = session.may_change(); !free) {
+      session.complain(about(session.how().file, free.error()));
+      return false;
+    }
+  }
   if (!command->letters.empty())
     return command->run(session, *command, parse_io_line(words, command->letters));
   return command->run(

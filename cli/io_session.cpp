@@ -137,6 +137,13 @@ base::Result<void> IoSession::resize(std::uint64_t size, engine::Preallocation p
   return open_again(how_);  // a raw disk is as large as its file was when it was opened
 }
 
+base::Result<void> IoSession::may_change() {
+  if (how_.snapshot || how_.guard.force) return {};
+  auto free = refuse_with_overlays(how_.file, how_.words.image_options, how_.guard);
+  how_.guard.force = free.has_value();  // looked for once
+  return free;
+}
+
 base::Result<void> IoSession::close() {
   tell_pending();
   auto closed = image_->close();

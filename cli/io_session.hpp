@@ -10,6 +10,7 @@
 
 #include "cli/console.hpp"
 #include "cli/disks.hpp"
+#include "cli/overlay_guard.hpp"
 #include "engine/chain.hpp"
 
 namespace cowvet::cli {
@@ -18,6 +19,7 @@ struct IoOpening {  // how a file is opened
   std::string file, format;
   DiskWords words;  // --object, --image-opts, -U, -t, --io
   bool read_only = false;
+  OverlayGuard guard;
   bool snapshot = false;  // changes go to a temporary file that nobody keeps
   bool unmap = true;      // -d: whether discarding has an effect
 };
@@ -48,6 +50,8 @@ class IoSession {
   // Opens the same file with another permission or cache mode; if that fails, as it was.
   [[nodiscard]] base::Result<void> reopen(bool read_only, const std::string& cache);
   [[nodiscard]] base::Result<void> close();
+  // Asked before the first change: whether overlays stand on the file (overlay_guard.hpp).
+  [[nodiscard]] base::Result<void> may_change();
 
   [[nodiscard]] base::Result<void> resize(std::uint64_t size, engine::Preallocation preallocation);
   // Makes a change durable when it asks for that, or the cache mode does.

@@ -6,6 +6,7 @@
 #include "cli/disks.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "engine/raw_disk.hpp"
@@ -21,6 +22,7 @@ struct Request {
   std::string image, size, format, preallocation = "off";
   bool shrink = false, quiet = false;
   DiskWords disk;
+  OverlayGuard guard;
 };
 
 // "-100", which is no option: the size always comes last.
@@ -53,6 +55,8 @@ Preallocation preallocation(const std::string& word) {
 base::Result<void> resize_as(const Request& request) {
   if (request.disk.image_options && !request.format.empty())
     return base::fail(ErrorKind::usage, "the format is part of the option list: leave -f out");
+  if (auto free = refuse_with_overlays(request.image, request.disk.image_options, request.guard); !free)
+    return free;
   const auto image =
       open_disk(request.image, request.disk, {.format = image_format(request.format), .writable = true});
   if (!image) return std::unexpected(image.error());
@@ -96,6 +100,7 @@ Exit resize(std::span<char* const> words, Console& console) {
                  "How space is taken for what is added");
   arguments.flag("-q,--quiet", request.quiet, "Print nothing but errors");
   request.disk.add_to(arguments);
+  request.guard.add_to(arguments);
   arguments.operand(request.image, "IMAGE", "Image to resize");
   if (request.size.empty())
     arguments.operand(request.size, "SIZE", "The new size, or with + or - how much is added or taken away");

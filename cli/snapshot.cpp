@@ -1,11 +1,13 @@
-// cowvet snapshot: lists, takes, applies and removes the snapshots inside an image, as qemu-img snapshot does. Needs
-// neither the backing file nor a key. Promises: a crash leaves the image as it was or as asked for.
+// cowvet snapshot: lists, takes, applies and removes the snapshots inside an image, as qemu-img snapshot
+// does, which needs neither the backing file nor a key; makes overlays, and takes layers out of chains
+// (cli/layers.hpp). Promises: a crash leaves the image as it was or as asked for.
 #include <chrono>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
 #include "cli/disks.hpp"
+#include "cli/layers.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/info.hpp"
@@ -18,12 +20,15 @@ using base::ErrorKind;
 
 struct Request {
   std::string image;
+  std::string format, overlay, layer, into;
   std::vector<std::string> create, apply, remove;
-  bool list = false, quiet = false;
+  bool list = false, remove_file = false;
   DiskWords disk;
+  EditWords edit;
 
   [[nodiscard]] std::size_t actions() const {
-    return create.size() + apply.size() + remove.size() + (list ? 1U : 0U);
+    return create.size() + apply.size() + remove.size() + (list ? 1U : 0U) + (overlay.empty() ? 0U : 1U) +
+           (layer.empty() ? 0U : 1U);
   }
 };
 
@@ -73,12 +78,20 @@ base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
 
 base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (request.actions() > 1)
-    return base::fail(ErrorKind::usage, "one of -l, -c, -a and -d can be done at a time");
+    return base::fail(ErrorKind::usage,
+                      "one of -l, -c, -a, -d, --external and --delete-layer can be done at a time");
   const bool changes = request.actions() == 1 && !request.list;
   if (changes && request.disk.force_share)
     return base::fail(ErrorKind::usage,
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
-  const auto image = open_disk(request.image, request.disk, {.writable = changes, .no_backing = true});
+  auto guard = request.edit.guard;
+  guard.force = request.edit.force;
+  if (!request.apply.empty())
+    if (auto free = refuse_with_overlays(request.image, request.disk.image_options, guard); !free)
+      return free;
+  const auto image =
+      open_disk(request.image, request.disk,
+                {.format = image_format(request.format), .writable = changes, .no_backing = true});
   if (!image) return std::unexpected(image.error());
   auto* const disk = (*image)->qcow2();
   if (disk == nullptr)
@@ -94,24 +107,48 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
 
 }  // namespace
 
+namespace {
+
+// What is done to files and not inside one: errors name theirs.
+base::Result<void> change_layers(const Request& r, Console& console) {
+  if (!r.overlay.empty()) return make_overlay({r.overlay, r.image, r.format, r.edit.quiet}, r.disk, console);
+  return delete_layer({r.layer, r.image, r.format, r.into, r.remove_file}, r.disk, r.edit, console);
+}
+
+}  // namespace
+
 Exit snapshot(std::span<char* const> words, Console& console) {
   Request request;
-  Arguments arguments("snapshot", "Lists, takes, applies and removes the snapshots inside an image.",
-                      "  cowvet snapshot -l disk.qcow2\n"
-                      "  cowvet snapshot -c before-update disk.qcow2\n"
-                      "  cowvet snapshot -a before-update disk.qcow2   # the disk as it was, its size too\n"
-                      "  cowvet snapshot -d before-update disk.qcow2");
+  Arguments arguments(
+      "snapshot",
+      "Lists, takes, applies and removes the snapshots inside an image; makes overlays, and takes layers out "
+      "of "
+      "chains.",
+      "  cowvet snapshot -l disk.qcow2\n"
+      "  cowvet snapshot -c before-update disk.qcow2\n"
+      "  cowvet snapshot -a before-update disk.qcow2   # the disk as it was, its size too\n"
+      "  cowvet snapshot -d before-update disk.qcow2\n"
+      "  cowvet snapshot --external today.qcow2 disk.qcow2             # a new overlay on disk.qcow2\n"
+      "  cowvet snapshot --delete-layer s2.qcow2 --into base active.qcow2");
   arguments.flag("-l", request.list, "List the snapshots; what is done when nothing else is asked for");
   arguments.texts("-c", request.create, "NAME", "Take a snapshot");
   arguments.texts("-a", request.apply, "NAME", "Go back to this snapshot, given by ID or name");
   arguments.texts("-d", request.remove, "NAME", "Remove the snapshot with this name");
-  arguments.flag("-q,--quiet", request.quiet, "Print nothing but the list and errors");
+  arguments.text("--external", request.overlay, "OVERLAY",
+                 "Make this file: an overlay on IMAGE, which is like it");
+  arguments.text("--delete-layer", request.layer, "LAYER", "Take this layer out of the chain of IMAGE");
+  arguments.word("--into", request.into, {"base", "overlay"},
+                 "Where the layer's content goes: base, into the one below; overlay, into the one above");
+  arguments.flag("--remove", request.remove_file, "Remove the layer's file when that is done");
+  arguments.word("-f", request.format, {"qcow2", "raw"}, "The image's format; found out when not given");
+  request.edit.add_to(arguments);
   request.disk.add_force_share(arguments);
   request.disk.add_to(arguments);
   arguments.operand(request.image, "IMAGE", "Image that holds the snapshots");
   if (const auto end = arguments.parse(words, console)) return *end;
-  if (const auto done = snapshot_as(request, console); !done) {
-    console.complain(about(request.image, done.error()));
+  const bool inside = request.actions() > 1 || (request.overlay.empty() && request.layer.empty());
+  if (const auto done = inside ? snapshot_as(request, console) : change_layers(request, console); !done) {
+    console.complain(inside ? about(request.image, done.error()) : done.error().message);
     return Exit::failed;
   }
   return Exit::success;

@@ -19,6 +19,9 @@ Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
 Exit convert(std::span<char* const> arguments, Console& console);
 Exit dd(std::span<char* const> arguments, Console& console);
+Exit commit(std::span<char* const> arguments, Console& console);
+Exit rebase(std::span<char* const> arguments, Console& console);
+Exit pull(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
 Exit snapshot(std::span<char* const> arguments, Console& console);
 Exit resize(std::span<char* const> arguments, Console& console);
@@ -41,6 +44,9 @@ inline constexpr Verb verbs[] = {
     {"create", "Make a new image", create},
     {"convert", "Copy the content of images into another one", convert},
     {"dd", "Copy a part of an image into another one", dd},
+    {"commit", "Write what an overlay holds into its backing file, or a range of a chain", commit},
+    {"rebase", "Give an image another backing file, or none", rebase},
+    {"pull", "Copy what lies below an image into it", pull},
     {"measure", "Tell how much space a new image would take", measure},
     {"snapshot", "List, take, apply and remove the snapshots inside an image", snapshot},
     {"resize", "Make a disk larger or smaller", resize},

@@ -63,7 +63,8 @@ class Space {
       const auto there =
           target_.disk().extent(base::GuestOffset{at}, std::min(end, target_.disk().size()) - at);
       if (!there) return about_image(target_, there.error());
-      const bool has_space = there->host && (qcow2_ != nullptr ? !shared : !there->zero);
+      const bool has_space =
+          there->host && (qcow2_ != nullptr ? !shared && !there->compressed : !there->zero);
       if (!has_space) data_.add(at, there->length);
       at += there->length;
     }
@@ -79,7 +80,15 @@ class Space {
     const auto named = qcow2_->data_file_name();
     const std::uint64_t content = data_.count() * unit_;
     std::uint64_t clusters = tables_.count() + (named ? 0 : data_.count());
-    if (size > target_.disk().size()) clusters += g.clusters(g.l1_entries(size) * sizeof(std::uint64_t));
+    if (const std::uint64_t end = target_.disk().size(); size > end) {
+      clusters += g.clusters(g.l1_entries(size) * sizeof(std::uint64_t));
+      // What a longer backing file has behind the end must be hidden.
+      OpenImage* const below = target_.backing();
+      const std::uint64_t shown = below != nullptr ? std::min(size, below->disk().size()) : 0;
+      if (shown > end)
+        clusters +=
+            (shown - end) / g.span() + 2 + (qcow2_->header().has_v3() ? 1 : g.clusters(shown - end) + 1);
+    }
     // Refcounts of all these, for which the file may have to get another table of refcount blocks too.
     constexpr std::uint64_t bits = 8;
     const std::uint64_t counted = unit_ * bits >> g.refcount_order();
