@@ -118,7 +118,7 @@ class Run {
   // Every image that is valid reads as it must, and is sound; nothing else was written.
   Found look_at_tree(const std::set<std::string>& written, const std::string& used_before) {
     if (auto found = look_below(written, used_before)) return found;
-    freeze();
+    freeze(written);
     for (std::size_t i = 0; i < model_.layers().size(); ++i) {
       const Layer& layer = model_.layers()[i];
       if (!layer.valid || i == model_.used()) continue;
@@ -191,9 +191,13 @@ class Run {
     return {};
   }
   // From now on every file but those of the image in use must stay as it is.
-  void freeze() {
-    frozen_.clear();
+  void freeze(const std::set<std::string>& written = {}) {
     const Layer& used = model_.top();
+    std::erase_if(frozen_, [&](const auto& frozen) {
+      const auto& name = frozen.first;
+      return name == used.name || name == used.data_file || written.contains(name) ||
+             !chain_.files().contains(name);
+    });
     for (const auto& [name, file] : chain_.files())
       if (name != used.name && name != used.data_file) frozen_.try_emplace(name, file.bytes());
   }

@@ -112,9 +112,9 @@ rc::Gen<Operation> operations(const Setting& setting, const Wishes& wishes) {
       {2 * chains, one<AddOverlay>(settings(wishes), gen::weightedOneOf<std::uint32_t>(
                                                          {{2, gen::just<std::uint32_t>(0)}, {1, which}}))},
       {chains, one<Use>(which)},
-      {chains, one<Commit>(which, which)},
+      {2 * chains, one<Commit>(which, which)},
       {chains, one<Rebase>(which, gen::weightedElement<bool>({{3, true}, {1, false}}))},
-      {chains, one<Pull>(which, which)},
+      {2 * chains, one<Pull>(which, which)},
       {chains, one<RemoveLayer>(which, flag)},
   });
 }

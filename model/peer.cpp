@@ -137,7 +137,9 @@ std::string Peer::against(const EngineChain::Files& files, const Model& model, b
   constexpr const char* or_leaks = " || test $? -eq 3";
   auto failed =
       run_(programs_.image + " check -q " + opening_words(model, model.used()) + (leaks ? or_leaks : ""));
-  if (failed && !*failed) failed = reads_otherwise(model, model.used());
+  for (std::size_t i = 0; i < model.layers().size(); ++i)
+    if (failed && !*failed && model.layers()[i].valid && !model.layers()[i].raw)
+      failed = reads_otherwise(model, i);
   if (!failed) return failed.error().message;
   return failed->value_or("");
 }

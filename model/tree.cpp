@@ -97,9 +97,15 @@ std::optional<Operation> Model::fitted_overlay(AddOverlay o) const {
 }
 
 std::optional<Operation> Model::fitted_use(Use o) const {
+  // Nothing valid looks at it, not even through a layer that is valid no longer.
+  const auto usable = [&](std::size_t image) {
+    if (!layers_[image].valid || layers_[image].raw) return false;
+    for (std::size_t other = 0; other < layers_.size(); ++other)
+      if (layers_[other].valid && lies_below(image, other)) return false;
+    return true;
+  };
   std::size_t image = o.which % layers_.size();
-  while (!layers_[image].valid || layers_[image].raw || !overlays_of(image).empty())
-    image = (image + 1) % layers_.size();  // so is the one in use
+  while (!usable(image)) image = (image + 1) % layers_.size();  // the one in use is
   if (image == used_) return {};
   o.which = static_cast<std::uint32_t>(image);
   return o;
