@@ -27,6 +27,9 @@ Comparable resize(Resize o, const Layer& layer) {
     met = Known::preallocation_over_backing;
   else if (o.preallocation == engine::Preallocation::metadata)
     met = Known::old_tables_show;
+  else if (layer.setting.encryption != format::CryptMethod::none &&
+           o.preallocation != engine::Preallocation::off)
+    met = Known::preallocated_ciphertext;
   if (met) o.preallocation = engine::Preallocation::off;
   return {o, met};
 }
@@ -45,6 +48,12 @@ std::optional<Known> met_by_commit(const Model& model, std::size_t top, std::siz
   return {};
 }
 
+Comparable overlay(AddOverlay o) {
+  const auto made = comparable(o.setting);
+  o.setting = made.setting;
+  return {o, made.met};
+}
+
 Comparable on_trees(const Operation& fitted, const Model& model) {
   std::optional<Known> met;
   if (const auto* o = std::get_if<Commit>(&fitted)) met = met_by_commit(model, o->top, o->base);
@@ -53,14 +62,24 @@ Comparable on_trees(const Operation& fitted, const Model& model) {
   if (const auto* o = std::get_if<Rebase>(&fitted); o != nullptr && !o->safe)
     if (std::ranges::find(model.top().disk.held, Held::unknown) != model.top().disk.held.end())
       met = Known::held_or_not;
-  const bool opens = !std::holds_alternative<AddOverlay>(fitted) && !std::holds_alternative<Use>(fitted);
+  const bool opens = !std::holds_alternative<Use>(fitted);
   if (opens && std::ranges::any_of(model.layers(), encrypted)) met = Known::keys_of_trees;
   return met ? without(*met) : Comparable{fitted, {}};
 }
 
 }  // namespace
 
+ComparableSetting comparable(const Setting& fitted) {
+  using engine::Preallocation;
+  if (fitted.encryption == format::CryptMethod::none || fitted.preallocation == Preallocation::off)
+    return {fitted, {}};
+  auto plain = fitted;
+  plain.preallocation = Preallocation::off;
+  return {plain, Known::preallocated_ciphertext};
+}
+
 Comparable comparable(const Operation& fitted, const Model& model) {
+  if (const auto* o = std::get_if<AddOverlay>(&fitted)) return overlay(*o);
   if (on_tree(fitted)) return on_trees(fitted, model);
   const Layer& layer = model.top();
   const Setting& s = layer.setting;

@@ -28,6 +28,7 @@ enum class Known : std::uint8_t {
   keys_of_trees,
   longer_base_shows,
   held_or_not,
+  preallocated_ciphertext,
 };
 
 struct KnownDifference {
@@ -60,6 +61,9 @@ inline constexpr KnownDifference known_differences[] = {
      "left out"},
     {"held-or-not", "an unsafe rebase shows what was allocated, which is each program's own choice",
      "left out where nobody can tell"},
+    {"preallocated-ciphertext",
+     "a preallocated encrypted disk reads as what its zeros decrypt to (docs/peers.md)",
+     "done without preallocation"},
 };
 using KnownCounts = std::array<std::uint64_t, std::size(known_differences)>;
 
@@ -67,6 +71,13 @@ struct Comparable {
   std::optional<Operation> operation;  // nothing: it must be left out
   std::optional<Known> met;            // why it is not the one that was asked about
 };
+// How an image can be made so that it can be compared; `met` says why it is another one than was asked about.
+struct ComparableSetting {
+  Setting setting;
+  std::optional<Known> met;
+};
+[[nodiscard]] ComparableSetting comparable(const Setting& fitted);
+
 // What can be compared of a fitted operation.
 [[nodiscard]] Comparable comparable(const Operation& fitted, const Model& model);
 

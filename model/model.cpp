@@ -132,7 +132,8 @@ Model::Model(std::uint64_t raw_base, const Setting& first, Scope scope) : scope_
     layers_.push_back(std::move(base));
     below = 0;
   }
-  add_layer(model::fitted(first, below.has_value()), below);
+  const auto setting = model::fitted(first, below.has_value());
+  add_layer(scope == Scope::peer ? comparable(setting).setting : setting, below);
 }
 
 std::string Model::next_image() const {

@@ -106,6 +106,8 @@ base::Result<Found> Peer::judge(const Model& model, KnownCounts& met) {
 Outcome Peer::does(const Sequence& sequence) {
   Model model(sequence.raw_base, sequence.first, Scope::peer);
   Outcome outcome;
+  if (const auto met = comparable(fitted(sequence.first, sequence.raw_base != 0)).met)
+    ++outcome.met[static_cast<std::size_t>(*met)];
   for (const auto& wanted : sequence.operations)
     if (const auto operation = model.fitted(wanted, &outcome.met)) {
       model.apply(*operation);
