@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/naming.hpp"
+#include "analyzer/probe.hpp"
 #include "base/checked.hpp"
 #include "format/compression.hpp"
 
@@ -165,24 +166,13 @@ class DeepChecks final : public Visitor {
         report("file/io-error"_rule, group, item, run.first + done, HostOffset{host}, worker.payload.size(),
                n, std::generic_category().message(got.os_error));
       else if (group.l1_index == 0 && run.first + done == 0 && first_sector_allocated(run) &&
-               starts_like_image(worker.payload) && image_.header.v2.crypt_method == 0)
+               !format_by_magic(worker.payload).empty() && image_.header.v2.crypt_method == 0)
         report("security/guest-sector-magic"_rule, group, item, 0, HostOffset{host}, g_.cluster_size());
     }
   }
 
   [[nodiscard]] bool first_sector_allocated(const EntryRun& run) const {
     return !g_.extended_l2() || (format::Subclusters{run.subclusters}.allocated() & 1) != 0;
-  }
-
-  // The magics of the image formats that programs probe for.
-  [[nodiscard]] static bool starts_like_image(base::ConstBytes bytes) {
-    using namespace std::string_view_literals;
-    const auto text = format::as_text(bytes.first(std::min<std::size_t>(bytes.size(), 512)));
-    for (const auto magic :
-         {"QFI\xfb"sv, "KDMV"sv, "COWD"sv, "QED\0"sv, "vhdxfile"sv, "conectix"sv, "LUKS\xba\xbe"sv,
-          "# Disk DescriptorFile"sv, "<<< Oracle VM VirtualBox Disk Image >>>"sv, "WithoutFreeSpace"sv})
-      if (text.starts_with(magic)) return true;
-    return false;
   }
 
   Image& image_;

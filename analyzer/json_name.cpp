@@ -165,6 +165,13 @@ std::optional<JsonFile> json_file(std::string_view name) {
     if (driver && *driver != "qcow2" && *driver != "raw") return std::nullopt;
     found.format = driver.value_or("");
     const auto protocol = take("file.driver");
+    found.no_folder = protocol == "quorum" || protocol == "blkverify";
+    if (found.no_folder) {
+      auto first = take(*protocol == "quorum" ? "file.children.0.filename" : "file.raw.filename");
+      if (!first) return std::nullopt;
+      found.file = std::move(*first);
+      return found;
+    }
     if (protocol && *protocol != "file" && *protocol != "host_device") return std::nullopt;
     file = take("file.filename");
   }

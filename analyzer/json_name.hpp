@@ -17,9 +17,12 @@ struct JsonFile {
   std::string file;
   std::string format;       // "" when it is not said
   bool no_backing = false;  // "backing": null
+  bool no_folder =
+      false;  // one of several files that are read as one: QEMU resolves no relative name from there
 };
 
-// What `name` means when it is a plain local file: a format over a file, with no other option. Nothing otherwise.
+// What `name` means when it is a plain local file: a format over a file, with no other option; or over files
+// that are read together (quorum, blkverify), of which it is the first. Nothing otherwise.
 [[nodiscard]] std::optional<JsonFile> json_file(std::string_view name);
 
 }  // namespace cowvet::analyzer

@@ -203,9 +203,9 @@ Exit bench(std::span<char* const> words, Console& console) {
   arguments.word("-f", request.format, {"qcow2", "raw"}, "The image's format; found out when not given");
   arguments.number("--flush-interval", request.flush_interval, "Flush after so many writes");
   arguments.text("-i", request.aio, "MODE", "How files are read: threads, native or io_uring");
-  arguments.flag("-n", request.native, "Taken as qemu-img takes it, without effect");
+  arguments.flag("-n", request.native, "Taken, without effect: files are always read through the page cache");
   arguments.flag("--no-drain", request.no_drain,
-                 "Taken as qemu-img takes it: a flush waits for earlier writes only");
+                 "Taken, without effect: writes are done in turn, and a flush waits for those before it");
   arguments.size("-o", request.offset, "Where the first request begins; 0 when not given");
   arguments.number("--pattern", request.pattern, "The byte to write; 0 when not given");
   arguments.flag("-q,--quiet", request.quiet, "Don't show progress");

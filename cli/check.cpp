@@ -4,10 +4,11 @@
 #include <fmt/format.h>
 
 #include "base/checked.hpp"
-#include "base/fnv.hpp"
 #include "base/text.hpp"
+#include "cli/examination.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
+#include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/form.hpp"
@@ -80,63 +81,6 @@ std::string settle(CheckOptions& options) {
   return {};
 }
 
-// The image's external data file, if it has one and it can be opened: what is missing, the check says itself.
-std::unique_ptr<storage::Device> open_data_file(const storage::Device& image, const CheckOptions& options) {
-  const auto info = analyzer::read_info(image, analyzer::Format::probe);
-  if (!info || !info->data_file_name || !info->header->external_data_file()) return nullptr;
-  auto device = open_quietly(*info->data_file_name, options.shared);
-  return device ? std::move(*device) : nullptr;
-}
-
-reports::Report examine(const std::string& file, const CheckOptions& options, base::Progress& progress,
-                        Console& console) {
-  reports::Report report{
-      .file = file,
-      .file_size = 0,
-      .header_digest = 0,
-      .deep = options.deep,
-      .taken_as_raw = options.shared.format == "raw",
-      .outcome = base::fail(base::ErrorKind::cancelled, "stopped before this image was looked at")};
-  if (progress.stop_requested()) return report;
-  const auto device = open_quietly(file, options.shared);
-  if (!device) {
-    report.outcome = std::unexpected(device.error());
-    return report;
-  }
-  std::array<std::byte, reports::digested_bytes> first{};
-  const auto read = (*device)->read(0, first);
-  report.file_size = (*device)->size();
-  report.header_digest = base::fnv1a64(std::span(first).first(static_cast<std::size_t>(read.valid)));
-  if (options.shared.format == "raw") {
-    report.outcome =
-        analyzer::Verdict{};  // nothing recognised: a raw image has nothing that could be checked
-    return report;
-  }
-  const auto data_file = options.deep ? open_data_file(**device, options) : nullptr;
-  findings::Collector collector(options.max_findings, options.allowed);
-  const analyzer::Options wishes{.deep = options.deep,
-                                 .jobs = static_cast<unsigned>(options.jobs),
-                                 .memory_limit = options.memory_limit,
-                                 .assume_qcow2 = options.shared.format == "qcow2",
-                                 .in_use = warned_in_use(file, options.shared, console),
-                                 .data_file = data_file.get(),
-                                 .path = file};
-  report.outcome = analyzer::check(**device, wishes, collector, progress);
-  // Whoever says that it is qcow2 wants to hear what is left of it, even if nothing is.
-  if (report.outcome && wishes.assume_qcow2) report.outcome->recognised = true;
-  return report;
-}
-
-Exit code_for(const reports::Report& report, Severity fails) {
-  if (!report.outcome) return Exit::failed;
-  const auto& verdict = *report.outcome;
-  if (!verdict.recognised) return Exit::unsupported;
-  const auto worst = verdict.summary.worst();
-  if (worst && *worst >= fails && *worst >= Severity::error) return Exit::corrupt;
-  if (!verdict.complete) return Exit::failed;
-  return worst && *worst >= fails ? Exit::leaks : Exit::success;
-}
-
 }  // namespace
 
 Exit check(std::span<char* const> words, Console& console) {
@@ -169,7 +113,15 @@ Exit check(std::span<char* const> words, Console& console) {
   for (const auto& image : options.images) {
     auto report = [&] {
       const Meter meter(progress, base::escape(image), Meter::style(options.progress, options.quiet));
-      return examine(image, options, progress, console);
+      const Examination how{.deep = options.deep,
+                            .jobs = static_cast<unsigned>(options.jobs),
+                            .max_findings = options.max_findings,
+                            .memory_limit = options.memory_limit,
+                            .allowed = options.allowed};
+      // In another program's place, an image in use is not opened in the first place.
+      const bool in_use =
+          !stands_in() && options.shared.format != "raw" && warned_in_use(image, options.shared, console);
+      return examine(image, options.shared, how, in_use, progress);
     }();
     code = worse(code, code_for(report, options.fails));
     if (!report.outcome) console.complain(about(image, report.outcome.error()));

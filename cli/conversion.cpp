@@ -123,6 +123,16 @@ base::Result<void> open_target(const Conversion& c, Target& target) {
                                  });
           !fine)
         return fine;
+  if (const auto* const qcow2 = target.image->qcow2();
+      qcow2 != nullptr && qcow2->header().v2.crypt_method != 0) {
+    // Zeros need no key: without this they would be written before the first piece of data is refused.
+    const auto password = password_of(c.target.file, c.target_words);
+    if (!password) return std::unexpected(password.error());
+    if (!*password)
+      return base::fail(ErrorKind::usage,
+                        "is encrypted: give its password (--object secret,id=ID,file=FILE; with several of "
+                        "them, name it in --target-image-opts)");
+  }
   if (target.image->disk().size() < c.content.size())
     return base::fail(
         ErrorKind::usage,

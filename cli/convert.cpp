@@ -170,9 +170,13 @@ Exit convert(std::span<char* const> words, Console& console) {
   arguments.flag("--skip-broken-bitmaps", r.skip_broken, "Leave out bitmaps that can't be copied");
   arguments.flag("--salvage", r.salvage, "What can't be read becomes zeros, and is told");
   arguments.size("-r", r.rate, "Read at most so many bytes a second");
-  arguments.text("-m", r.threads, "N", "Work with at most so many threads");
-  arguments.flag("-W", r.out_of_order, "Taken as qemu-img takes it; targets are always written in order");
-  arguments.flag("-C", r.offload, "Taken as qemu-img takes it");
+  arguments.text("-m", r.threads, "N",
+                 "Read and compress with so many threads, 1 to 16; when not given: one for each core");
+  arguments.flag("-W", r.out_of_order,
+                 "Taken, without effect: threads read out of order, and one writes at a time, in order, "
+                 "which is faster");
+  arguments.flag("-C", r.offload,
+                 "Taken, without effect: bytes are read and written, so that zeros are found and holes stay");
   arguments.flag("-p", r.progress, "Show progress, on a terminal or not");
   arguments.flag("-q,--quiet", r.quiet, "Print nothing but errors");
   arguments.operands(r.files, "IMAGE... TARGET",

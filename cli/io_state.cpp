@@ -91,7 +91,7 @@ bool io_truncate(IoSession& session, const IoCommand& command, const IoLine& lin
   if (!size) return false;
   session.tell_pending();
   if (auto resized = session.resize(*size, mode); !resized) {
-    session.complain(resized.error().message);
+    session.complain(about(session.image().file(), resized.error()));
     return false;
   }
   return true;

@@ -1,6 +1,7 @@
 #include "cli/new_image.hpp"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -24,10 +25,13 @@ base::Result<void> create_raw(storage::Device& device, const engine::CreateOptio
   const auto size = base::round_up(options.size, format::limits::sector);
   if (!size || *size > format::limits::max_virtual_size)
     return base::fail(ErrorKind::usage, "the size is too large for any file");
-  if (device.is_block_device())
-    return device.size() >= *size
-               ? base::Result<void>{}
-               : base::fail(ErrorKind::limit, "the block device is too small for such a disk");
+  if (device.is_block_device()) {
+    if (device.size() < *size)
+      return base::fail(ErrorKind::limit, "the block device is too small for such a disk");
+    // What another image left there must not be taken for the new one's header.
+    constexpr std::array<std::byte, format::limits::sector> zeros{};
+    return device.write(0, base::ConstBytes(zeros).first(std::min<std::size_t>(zeros.size(), *size)));
+  }
   return engine::resize_raw(device, *size, options.preallocation, progress);
 }
 

@@ -7,7 +7,11 @@
 
 #include "base/text.hpp"
 #include "cli/disks.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/layers.hpp"
+#include "cli/overlay_guard.hpp"
+#include "cli/program.hpp"
+#include "cli/revert.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "reports/info.hpp"
@@ -76,6 +80,24 @@ base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
   return done;
 }
 
+// Going back to what is damaged would lose the present for nothing. In qemu-img's place nothing is asked, as
+// there; loss of the present is what -a is for.
+base::Result<void> may_go_back(const Request& request) {
+  if (stands_in() || request.edit.force || request.disk.image_options) return {};
+  base::Progress progress;
+  const StopOnSignal stop(progress);
+  const auto report = question_revert(
+      {.image = request.image, .snapshot = request.apply.front(), .alone = true}, request.disk, progress);
+  if (!report)
+    return report.error().kind == ErrorKind::cancelled ? std::unexpected(report.error())
+                                                       : base::Result<void>{};
+  if (report->safe()) return {};
+  return base::fail(
+      ErrorKind::usage,
+      fmt::format("going back is not safe: {}: see 'cowvet revert-check --snapshot', or add --force",
+                  report->obstacles.front()));
+}
+
 base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (request.actions() > 1)
     return base::fail(ErrorKind::usage,
@@ -86,6 +108,8 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
   auto guard = request.edit.guard;
   guard.force = request.edit.force;
+  if (!request.apply.empty())
+    if (auto safe = may_go_back(request); !safe) return safe;
   if (!request.apply.empty())
     if (auto free = refuse_with_overlays(request.image, request.disk.image_options, guard); !free)
       return free;

@@ -159,7 +159,7 @@ base::Result<void> SeenLayers::same_still() const {
   return {};
 }
 
-base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& target) {
+base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& target, std::uint64_t zero_end) {
   constexpr std::uint64_t most = 1ULL << 30;
   Space space(target);
   for (std::uint64_t at = 0; at < source.size();) {
@@ -171,6 +171,10 @@ base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& targ
     if (run->kind != Kind::kept)
       if (auto added = space.add(at, run->length, run->kind == Kind::zero); !added) return added;
     at += run->length;
+  }
+  if (zero_end > source.size()) {
+    plan.zeroed += zero_end - source.size();
+    if (auto added = space.add(source.size(), zero_end - source.size(), true); !added) return added;
   }
   space.tell(plan, source.size());
   return {};

@@ -92,8 +92,10 @@ class SeenLayers {
   std::vector<Seen> seen_;
 };
 
-// Adds to `plan` what copying `source` over `target` moves, and the space that the target's files need for it.
-[[nodiscard]] base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& target);
+// Adds to `plan` what copying `source` over `target` moves, and the space that the target's files need for
+// it; what lies behind the source, up to `zero_end`, becomes zeros.
+[[nodiscard]] base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& target,
+                                           std::uint64_t zero_end = 0);
 
 // The name under which `image` is to name `file`, which `below` stores as `stored`: it is tried out. Error
 // usage: no name leads there.

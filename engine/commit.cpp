@@ -157,7 +157,8 @@ base::Result<void> Commit::prepare(const CommitRequest& request, OpenImage& top,
   seen_.remember(*chain_, base_);
   tell_layers();
   RangeSource source(top, base);
-  if (auto added = add_costs(plan_, source, base); !added) return added;
+  if (auto added = add_costs(plan_, source, base, std::min(hidden_end_, base.disk().size())); !added)
+    return added;
   return find_hazards();
 }
 
@@ -294,7 +295,7 @@ class Merged final : public ChainEdit {
   [[nodiscard]] base::Result<void> run(const EditOptions& options, base::Progress& progress) override {
     const auto same = compare(*top_, base_, {.jobs = std::max(1U, options.jobs)}, progress);
     if (!same) return about_image(same.error().second ? base_ : *top_, same.error().error);
-    if (same->difference == Comparison::Difference::none) return {};
+    if (same->difference == Comparison::Difference::none || same->common_part_same) return {};
     return about_image(
         *chain_,
         {ErrorKind::not_found,

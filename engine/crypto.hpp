@@ -18,6 +18,8 @@ class Secret {
  public:
   explicit Secret(std::size_t size) : bytes_(size) {}
   explicit Secret(base::ConstBytes bytes) : bytes_(bytes.begin(), bytes.end()) {}
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
   Secret(Secret&&) noexcept = default;
   Secret& operator=(Secret&&) = delete;
   ~Secret();
@@ -50,7 +52,10 @@ class SectorCipher {
   [[nodiscard]] static base::Result<SectorCipher> make(const SectorMode& mode, base::ConstBytes key);
   // Whether make() would succeed with a key of so many bytes; the error says what is not supported.
   [[nodiscard]] static base::Result<void> supported(const SectorMode& mode, std::size_t key_bytes);
+  SectorCipher(const SectorCipher&) = delete;
+  SectorCipher& operator=(const SectorCipher&) = delete;
   SectorCipher(SectorCipher&&) noexcept;
+  SectorCipher& operator=(SectorCipher&&) = delete;
   ~SectorCipher();
   enum class Direction : std::uint8_t { decrypt, encrypt };
   // In place, in sectors of 512 bytes, of which the last may be cut to a multiple of 16.

@@ -21,7 +21,7 @@ consteval bool names_are_unique() {
   return std::ranges::adjacent_find(names) == names.end();
 }
 
-// Areas in the order of their numbers; area 17, chain, has no rows yet.
+// Areas in the order of their numbers.
 constexpr std::string_view areas[] = {"header", "feature",  "ext",        "backing",  "refcount", "l1",
                                       "l2",     "extl2",    "compressed", "snapshot", "bitmap",   "crypt",
                                       "luks",   "datafile", "overlap",    "file",     "chain",    "security"};

@@ -18,6 +18,7 @@
 #include "findings/row.hpp"
 #include "findings/rules/backing.hpp"
 #include "findings/rules/bitmap.hpp"
+#include "findings/rules/chain.hpp"
 #include "findings/rules/compressed.hpp"
 #include "findings/rules/crypt.hpp"
 #include "findings/rules/datafile.hpp"
@@ -52,7 +53,7 @@ consteval auto joined(const Rule (&... areas)[Sizes]) {
 
 inline constexpr auto table =
     joined(header, feature, ext, backing, refcount, l1, l2, extl2, compressed, snapshot, snapshot_state,
-           bitmap, crypt, luks, datafile, overlap, file, security);
+           bitmap, crypt, luks, datafile, overlap, file, chain, security);
 
 }  // namespace rules
 

@@ -29,6 +29,8 @@ class Decoder {
  public:
   Decoder();
   ~Decoder();
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
   Decoder(Decoder&&) noexcept;
   Decoder& operator=(Decoder&&) noexcept;
   [[nodiscard]] Decoded decode(Compression codec, base::ConstBytes payload, base::MutableBytes out);

@@ -20,6 +20,8 @@ class DeflateEncoder {
  public:
   DeflateEncoder();
   ~DeflateEncoder();
+  DeflateEncoder(const DeflateEncoder&) = delete;
+  DeflateEncoder& operator=(const DeflateEncoder&) = delete;
   DeflateEncoder(DeflateEncoder&&) noexcept;
   DeflateEncoder& operator=(DeflateEncoder&&) noexcept;
 

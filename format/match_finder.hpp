@@ -93,7 +93,7 @@ class MatchFinder {
   static constexpr std::size_t tail = 8;  // bytes that are loaded at once
 
   [[nodiscard]] std::uint32_t load(std::size_t at) const {
-    std::uint32_t word;
+    std::uint32_t word = 0;
     std::memcpy(&word, input_ + at, sizeof word);
     return word;
   }
@@ -106,8 +106,8 @@ class MatchFinder {
   [[nodiscard]] std::uint32_t common(std::size_t at, std::size_t other, std::uint32_t most) const {
     std::uint32_t length = 4;
     for (; length + 8 <= most; length += 8) {
-      std::uint64_t a;
-      std::uint64_t b;
+      std::uint64_t a = 0;
+      std::uint64_t b = 0;
       std::memcpy(&a, input_ + at + length, sizeof a);
       std::memcpy(&b, input_ + other + length, sizeof b);
       if (const std::uint64_t differ = a ^ b; differ != 0) {

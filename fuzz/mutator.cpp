@@ -64,7 +64,7 @@ std::optional<std::size_t> mutate_structure(base::MutableBytes buffer, std::size
   const std::uint64_t pointer = one_of(structures, random).offset;
   const std::uint64_t cluster = std::uint64_t{1} << std::clamp<std::uint64_t>(image.load(20, 4), 9, 21);
 
-  std::uint64_t value;
+  std::uint64_t value = 0;
   const int bits = static_cast<int>(place.width) * 8;
   if (place.word != nullptr && random() % 2 == 0) {
     const auto& part = one_of(place.word->parts, random);

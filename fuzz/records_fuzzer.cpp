@@ -1,7 +1,11 @@
 // The records of the format, on any bytes. Promises: decoding is total, and encoding what was decoded gives the bytes
-// again: fixed records, the header, extensions, snapshot and bitmap entries, the LUKS header, refcounts.
+// again: fixed records, the header, extensions, snapshot and bitmap entries, the LUKS header, refcounts. And
+// the names of other files that are found in them.
 #include <algorithm>
+#include <string>
 
+#include "analyzer/json_name.hpp"
+#include "analyzer/references.hpp"
 #include "format/bitmap.hpp"
 #include "format/extensions.hpp"
 #include "format/geometry.hpp"
@@ -10,6 +14,7 @@
 #include "format/refcounts.hpp"
 #include "format/snapshot.hpp"
 #include "fuzz/require.hpp"
+#include "storage/memory.hpp"
 
 namespace cowvet::fuzz {
 namespace {
@@ -96,6 +101,19 @@ void refcounts(base::ConstBytes block) {
   }
 }
 
+// Names of other files: the quick look at an image, and json: names.
+void names(base::ConstBytes bytes) {
+  const storage::MemoryDevice device({bytes.begin(), bytes.end()});
+  const auto references = analyzer::read_references(device);
+  if (references && references->backing_name)
+    require(references->backing_name->size() <= format::limits::max_backing_name, "a backing name is short");
+  const std::string text(format::as_text(bytes));
+  (void)analyzer::backing_file_path("folder/image", text);
+  const auto options = analyzer::flatten_json(text);
+  const auto file = analyzer::json_file("json:" + text);
+  require(options || !file, "what is no JSON names no file");
+}
+
 }  // namespace
 }  // namespace cowvet::fuzz
 
@@ -113,6 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::snapshots(bytes);
   fuzz::bitmaps(bytes);
   fuzz::luks(bytes);
+  fuzz::names(bytes);
   fuzz::refcounts(bytes.first(std::min<std::size_t>(size, 512)));
   return 0;
 }

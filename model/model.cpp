@@ -157,10 +157,23 @@ void Model::add_layer(const Setting& setting, std::optional<std::size_t> below) 
   used_layer().disk.content = shown_below(used_, below);
 }
 
+namespace {
+
+// Of what differs, only what is no matter of QEMU's. What overlays stand on is changed only when that is insisted on,
+// which scripts of trees would have to.
+std::optional<Operation> of_verbs(const Operation& possible, const Comparable& compared) {
+  if (on_tree(possible) && !std::holds_alternative<AddOverlay>(possible)) return {};
+  const bool ours = compared.met == Known::ended_without_closing || compared.met == Known::narrow_refcounts;
+  return ours ? compared.operation : possible;
+}
+
+}  // namespace
+
 std::optional<Operation> Model::fitted(const Operation& operation, KnownCounts* met) const {
   auto possible = possible_here(operation);
   if (!possible || scope_ == Scope::all) return possible;
   const auto compared = comparable(*possible, *this);
+  if (scope_ == Scope::verbs) return of_verbs(*possible, compared);
   if (compared.met && met != nullptr) ++(*met)[static_cast<std::size_t>(*compared.met)];
   return compared.operation;
 }

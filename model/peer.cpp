@@ -103,8 +103,8 @@ base::Result<Found> Peer::judge(const Model& model, KnownCounts& met) {
   return Found{};
 }
 
-Outcome Peer::does(const Sequence& sequence) {
-  Model model(sequence.raw_base, sequence.first, Scope::peer);
+Outcome Peer::does(const Sequence& sequence, Scope scope) {
+  Model model(sequence.raw_base, sequence.first, scope);
   Outcome outcome;
   if (const auto met = comparable(fitted(sequence.first, sequence.raw_base != 0)).met)
     ++outcome.met[static_cast<std::size_t>(*met)];
@@ -114,7 +114,7 @@ Outcome Peer::does(const Sequence& sequence) {
       ++outcome.operations;
       ++outcome.kinds[operation->index()];
     }
-  const auto text = script(sequence, Scope::peer, Ending::open);
+  const auto text = script(sequence, scope, Ending::open);
   if (auto done = empty_folder(); !done) {
     outcome.error = done.error();
   } else if (done = write_file(folder_ / "script", std::as_bytes(std::span(text))); !done) {

@@ -23,9 +23,10 @@ class Peer {
   Peer(std::filesystem::path folder, Programs programs, Run run)
       : folder_(std::move(folder)), programs_(std::move(programs)), run_(std::move(run)) {}
 
-  // The sequence done by the programs. What they left must read as the model says, for the engine and for themselves,
+  // The sequence done by the programs, of which `scope` says what they can do. What they left must read as
+  // the model says, for the engine and for themselves,
   // and the check must find nothing.
-  [[nodiscard]] Outcome does(const Sequence& sequence);
+  [[nodiscard]] Outcome does(const Sequence& sequence, Scope scope = Scope::peer);
   // What the programs have against a chain that the engine made; empty for nothing.
   [[nodiscard]] std::string against(const EngineChain::Files& files, const Model& model, bool leaks);
 

@@ -63,7 +63,7 @@ std::string dump_text(const Structure& structure) {
       value = number_as_words(*number);
       if (part.word != nullptr) {
         if (const auto bits = bits_as_words(*part.word, *number); !bits.empty())
-          note = bits + (note.empty() ? "" : "; " + note);
+          note = note.empty() ? bits : fmt::format("{}; {}", bits, note);
       }
     } else {
       value = bytes_as_words(std::get<std::string>(part.value));

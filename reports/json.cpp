@@ -5,63 +5,17 @@
 
 #include "base/text.hpp"
 #include "base/version.hpp"
+#include "reports/finding_json.hpp"
 
 namespace cowvet::reports {
 
 using Json = nlohmann::ordered_json;
-using findings::Finding;
 using findings::Severity;
 
 namespace {
 
 constexpr std::array descending{Severity::fatal, Severity::error, Severity::leak, Severity::warning,
                                 Severity::note};
-
-Json host_range(const findings::HostRange& host) {
-  return {{"offset", host.begin.raw()}, {"length", host.length}};
-}
-
-Json guest_range(const findings::GuestRange& guest) {
-  Json json{{"offset", guest.begin.raw()}, {"length", guest.length}};
-  if (!guest.snapshot.empty()) json["snapshot"] = base::escape(guest.snapshot);
-  return json;
-}
-
-Json value(const findings::Value& value) {
-  if (value.style == findings::Value::Style::dec)
-    if (const auto* number = std::get_if<std::uint64_t>(&value.v)) return *number;
-  return base::escape(to_string(value));
-}
-
-Json owner(const findings::Owner& owner) {
-  Json json{{"what", base::escape(owner.what)}, {"where", base::escape(owner.where)}};
-  if (owner.guest) json["guest"] = guest_range(*owner.guest);
-  return json;
-}
-
-Json finding(const Finding& finding) {
-  const auto& rule = *finding.rule;
-  Json json{{"rule", rule.name},
-            {"number", rule.code},
-            {"severity", to_string(finding.severity)},
-            {"title", rule.title},
-            {"where", base::escape(finding.where)}};
-  if (finding.host) json["host"] = host_range(*finding.host);
-  json["guest"] = Json::array();
-  for (const auto& guest : finding.guest) json["guest"].push_back(guest_range(guest));
-  if (!finding.snapshot.empty()) json["snapshot"] = base::escape(finding.snapshot);
-  if (!finding.expected.empty()) json["expected"] = value(finding.expected);
-  if (!finding.actual.empty()) json["actual"] = value(finding.actual);
-  if (!finding.detail.empty()) json["detail"] = base::escape(finding.detail);
-  json["consequence"] = rule.consequence;
-  json["remedy"] = to_string(rule.remedy);
-  json["consent"] = to_string(rule.consent);
-  json["owners"] = Json::array();
-  for (const auto& other : finding.owners) json["owners"].push_back(owner(other));
-  json["count"] = finding.count;
-  json["inferred"] = finding.inferred;
-  return json;
-}
 
 Json count(const findings::Count& count) {
   return {{"findings", count.findings}, {"clusters", count.clusters}};
@@ -130,11 +84,13 @@ Json one(const Report& report) {
   for (const auto& doubt : verdict.doubts) json["doubts"].push_back(base::escape(doubt));
   json["summary"] = summary(verdict);
   json["findings"] = Json::array();
-  for (const auto& one_finding : verdict.findings) json["findings"].push_back(finding(one_finding));
+  for (const auto& one_finding : verdict.findings) json["findings"].push_back(finding_json(one_finding));
   return json;
 }
 
 }  // namespace
+
+nlohmann::ordered_json report_json(const Report& report) { return one(report); }
 
 std::string json(std::span<const Report> reports) {
   Json document;

@@ -27,7 +27,7 @@ const char* refusal(mode_t mode) {
 
 const char* reason(int os_error) {
   switch (os_error) {
-    case ENOSPC: return "no space left on the device: free some, then run it again";
+    case ENOSPC: return "No space left on device: free some, then run it again";
     case EDQUOT: return "disk quota exceeded: free some space, then run it again";
     case EFBIG:
       return "the file would become too large: raise the limit (ulimit -f) or use another file system";

@@ -7,13 +7,15 @@
 
 #include "base/result.hpp"
 
-struct stat;  // of <sys/stat.h>
+struct stat;  // of <sys/stat.h>  NOLINT(readability-identifier-naming)
 
 namespace cowvet::storage {
 
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
   Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Descriptor& operator=(Descriptor&&) = delete;
   ~Descriptor();

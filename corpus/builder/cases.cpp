@@ -9,13 +9,14 @@ namespace cowvet::corpus {
 
 std::string corpus_directory() { return COWVET_CORPUS_DIR; }
 
-std::vector<Case> list_cases(const std::string& directory, const std::string& filter) {
+std::vector<Case> list_cases(const std::string& directory, const std::string& filter,
+                             const std::string& ending) {
   std::vector<Case> list;
   std::error_code error;
   for (std::filesystem::recursive_directory_iterator it{directory, error}, end; it != end;
        it.increment(error)) {
     const auto& file = it->path();
-    if (file.extension() != ".recipe") continue;
+    if (file.extension() != ending) continue;
     const auto inside = file.lexically_relative(directory).replace_extension();
     Case c{file.string(), inside.generic_string(), file.stem().string(),
            inside.parent_path().generic_string()};
@@ -26,11 +27,27 @@ std::vector<Case> list_cases(const std::string& directory, const std::string& fi
   return list;
 }
 
-base::Result<BuiltImage> build_case(const Case& c) {
+namespace {
+
+base::Result<std::string> text_of(const Case& c) {
   std::ifstream in(c.file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (!in.good() && !in.eof()) return base::fail(base::ErrorKind::io, "can't read " + c.file);
-  return build(text, c.path + ".recipe");
+  return text;
+}
+
+}  // namespace
+
+base::Result<BuiltImage> build_case(const Case& c) {
+  const auto text = text_of(c);
+  if (!text) return std::unexpected(text.error());
+  return build(*text, c.path + ".recipe");
+}
+
+base::Result<BuiltSet> build_set_case(const Case& c) {
+  const auto text = text_of(c);
+  if (!text) return std::unexpected(text.error());
+  return build_set(*text, c.path + set_ending);
 }
 
 }  // namespace cowvet::corpus

@@ -5,6 +5,7 @@
 
 #include "base/result.hpp"
 #include "corpus/builder/recipe.hpp"
+#include "corpus/builder/set.hpp"
 
 namespace cowvet::corpus {
 
@@ -18,8 +19,11 @@ struct Case {
 
 // The corpus of the tree that this program was built from.
 [[nodiscard]] std::string corpus_directory();
-// All cases below a directory whose path contains `filter`.
-[[nodiscard]] std::vector<Case> list_cases(const std::string& directory, const std::string& filter = {});
+// All cases below a directory whose path contains `filter`; the sets are the files with this ending (set.hpp).
+inline constexpr const char* set_ending = ".chain";
+[[nodiscard]] std::vector<Case> list_cases(const std::string& directory, const std::string& filter = {},
+                                           const std::string& ending = ".recipe");
 [[nodiscard]] base::Result<BuiltImage> build_case(const Case& c);
+[[nodiscard]] base::Result<BuiltSet> build_set_case(const Case& c);
 
 }  // namespace cowvet::corpus

@@ -106,6 +106,7 @@ class Image {
   explicit Image(const ImageOptions& options);
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
+  ~Image() = default;
 
   // What belongs into the header.
   Image& backing(std::string name, std::optional<std::string> format);

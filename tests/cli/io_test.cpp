@@ -101,7 +101,7 @@ TEST(Programs, are_known_by_the_last_part_of_their_path) {
 
 class StandsIn : public testing::Test {
  protected:
-  ~StandsIn() override { call_as(Program::cowvet); }
+  void TearDown() override { call_as(Program::cowvet); }
 };
 
 TEST_F(StandsIn, and_says_what_scripts_match) {

@@ -72,8 +72,8 @@ with scratch() as name:
             said = cowvet(folder, *words)
             expect(said.code == 0, "refused without need", said)
         # Names of all kinds lead to the file: links, hard links, detours, protocols, json:.
-        for base in ("./base", "link", "hard", "elsewhere/../base", "file:base", 'json:{"driver":"qcow2","file":{"driver":"file","filename":"base"}}',
-                     'json:{"file.filename":"base"}'):
+        for base in ("./base", "link", "hard", "elsewhere/../base", "file:base", 'json:{"file.filename":"base"}',
+                     'json:{"driver":"qcow2","file":{"driver":"file","filename":"base"}}'):
             prepare(folder)
             (folder / "link").symlink_to("base")
             os.link(folder / "base", folder / "hard")

@@ -59,12 +59,12 @@ def has_verb(verb):
     return any(line.split()[:1] == [verb] for line in cowvet(SOURCE, "--help").out.splitlines())
 
 
-def scratch():
-    """A folder that vanishes with the test: in memory where possible, since thousands of images pass through it.
-    File systems that place blocks later would also let `actual-size` change between two looks at one file."""
+def scratch(room=1 << 30):
+    """A folder that vanishes with the test: in memory where there are so many bytes, since thousands of images pass through
+    it. File systems that place blocks later would also let `actual-size` change between two looks at one file."""
     memory = Path("/dev/shm")
-    room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30
-    return tempfile.TemporaryDirectory(prefix="cowvet-", dir=memory if room else None)
+    fits = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > room
+    return tempfile.TemporaryDirectory(prefix="cowvet-", dir=memory if fits else None)
 
 
 def need(*programs):

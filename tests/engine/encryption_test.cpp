@@ -88,7 +88,7 @@ TEST(Luks, OnlyItsPasswordOpensIt) {
 }
 
 TEST(Luks, WhatIsNotSupportedIsNamed) {
-  const auto refused = [](EncryptOptions options, const std::string& name) {
+  const auto refused = [](const EncryptOptions& options, const std::string& name) {
     const auto result = make_luks(options);
     return !result && result.error().message.find(name) != std::string::npos;
   };

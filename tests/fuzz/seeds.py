@@ -1,9 +1,10 @@
-"""Seeds for the fuzz targets, made from the images and recipes of corpus/ when a test runs; nothing of it is kept."""
+"""Seeds for the fuzz targets: made from the images and recipes of corpus/ when a test runs, and what earlier searches gained."""
 import hashlib
 import os
 import random
 import struct
 import subprocess
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -100,6 +101,10 @@ def make(corpus_tool, source, folder):
             keep(targets["l2"], table)
         for stream in streams(image):
             keep(targets["codecs"], stream)
+    for gained in sorted((source / "fuzz" / "corpus").glob("*.tar.xz")):
+        with tarfile.open(gained) as archive:
+            for member in archive:
+                keep(targets[gained.name.removesuffix(".tar.xz")], archive.extractfile(member).read())
     for bits, content in ((12, b"\1" * 512), (15, bytes(range(256)) * 16)):
         packer = zlib.compressobj(9, zlib.DEFLATED, -bits)
         keep(targets["codecs"], bytes([len(content).bit_length() - 10 << 1]) + packer.compress(content) + packer.flush())

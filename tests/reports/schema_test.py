@@ -63,10 +63,20 @@ with tempfile.TemporaryDirectory() as scratch:
             validate("map", mapped, image)
         validate("dump", run("dump", "--output=json", image, "header", "ext", "l1", "refcount_block[0]", "snapshots",
                              folder=folder), image)
+        validate("chain", run("chain", "--output=json", "--max-findings=3", image, folder=folder), image)
+        if image.parts[0] == "snapshot":
+            validate("revert-check", run("revert-check", "--output=json", "--snapshot=1", image, folder=folder), image)
         if "layout" in names:
             validate("layout", run("layout", "--output=json", image, folder=folder), image)
     validate("check", run("check", "--output=json", *images[:20], "gone.qcow2", folder=folder), "several images")
     validate("info", run("info", "--output=json", "--backing-chain", images[0], folder=folder), "a chain")
+    plain = next(path for path in images if path.parts[0] == "good" and run("check", path, folder=folder).returncode == 0)
+    run("snapshot", "--external", "over.qcow2", "-f", "qcow2", plain, folder=folder)
+    for words in (["commit"], ["pull"], ["rebase", "-b", ""], ["rebase", "-u", "-b", ""]):
+        said = run(*words, "--dry-run", "--output=json", "over.qcow2", folder=folder)
+        if said.returncode != 0:
+            complaints.append(f"{words}: {said.stderr.decode()}")
+        validate("chain-edit", said, words)
 validate("rules", run("rules", "--output=json"), "all rules")
 
 for name in names:

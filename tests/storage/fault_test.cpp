@@ -56,7 +56,7 @@ TEST(FaultDevice, AFullDiskTakesWhatFits) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().os_error, ENOSPC);
   EXPECT_EQ(result.error().kind, base::ErrorKind::io);
-  EXPECT_NE(result.error().message.find("no space left on the device: free some"), std::string::npos);
+  EXPECT_NE(result.error().message.find("No space left on device: free some"), std::string::npos);
   EXPECT_EQ(device.size(), 150);
   auto expected = pattern(150, 1);
   std::ranges::copy(base::ConstBytes(pattern(100, 2)).first(50), expected.begin() + 100);

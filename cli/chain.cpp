@@ -1,0 +1,129 @@
+// cowvet chain: what images stand on, and what stands on them. Promises: no name leads anywhere but to local files that
+// are opened for reading; nothing is written. Exit codes are those of check.
+#include "reports/chain.hpp"
+
+#include <algorithm>
+#include <mutex>
+
+#include <fmt/format.h>
+
+#include "analyzer/check.hpp"
+#include "base/parallel.hpp"
+#include "base/text.hpp"
+#include "cli/examination.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/meter.hpp"
+#include "cli/shared.hpp"
+#include "cli/verbs.hpp"
+
+namespace cowvet::cli {
+
+namespace {
+
+using findings::Severity;
+
+struct Request {
+  Shared shared;
+  analyzer::GraphOptions graph;
+  std::vector<std::string> names;
+  std::string color = "auto", fail_on = "leak";
+  bool no_check = false, deep = false, verbose = false, quiet = false, progress = false;
+  std::uint64_t jobs = 0, max_findings = 20;
+};
+
+// All images, several at once, each on one core: many small ones are the rule.
+void check_all(const Request& request, reports::ChainReport& report, base::Progress& progress) {
+  std::vector<std::size_t> due;
+  const auto& nodes = report.graph.nodes;
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    if (nodes[i].kind == analyzer::NodeKind::image && nodes[i].probed == "qcow2") due.push_back(i);
+  const unsigned jobs = request.jobs != 0 ? static_cast<unsigned>(request.jobs) : base::default_jobs();
+  const Examination how{
+      .deep = request.deep,
+      .jobs = std::max(1U, jobs / static_cast<unsigned>(std::max<std::size_t>(due.size(), 1))),
+      .max_findings = request.max_findings};
+  base::parallel_for(jobs, due.size(), [&](std::size_t task, unsigned) {
+    const auto index = due[task];
+    const auto& node = nodes[index];
+    report.checks[index] = examine(node.file, request.shared, how, node.locks.in_use_for_writing(), progress);
+  });
+}
+
+Exit outcome_of(const reports::ChainReport& report, Severity fails) {
+  Exit code = Exit::success;
+  for (std::size_t i = 0; i < report.graph.nodes.size(); ++i) {
+    if (report.checks[i]) code = worse(code, code_for(*report.checks[i], fails));
+    for (const auto& finding : report.graph.nodes[i].findings)
+      if (finding.severity >= fails)
+        code = worse(code, finding.severity >= Severity::error ? Exit::corrupt : Exit::leaks);
+  }
+  return code;
+}
+
+}  // namespace
+
+Exit chain(std::span<char* const> words, Console& console) {
+  Request request;
+  Arguments arguments(
+      "chain",
+      "Says what images stand on and what stands on them, and whether all of it fits together and is sound.",
+      "  cowvet chain disk.qcow2                        # the image and all files below it\n"
+      "  cowvet chain --no-check /var/lib/images        # every qcow2 image in the folder, as a tree\n"
+      "  cowvet chain --output dot images | dot -Tsvg > images.svg\n"
+      "Exit code: 0 clean, 1 an image can't be opened, 2 damaged, 3 leaks only.");
+  request.shared.add_io(arguments);
+  add_output(arguments, request.shared.output, {"human", "json", "dot"});
+  arguments.flag("--recursive", request.graph.recursive, "Also the folders in folders");
+  arguments.flag("--no-check", request.no_check, "The graph only: don't check the images themselves");
+  arguments.flag("--deep", request.deep, "Check the images as check --deep does");
+  arguments.flag(
+      "--allow-remote", request.graph.follow_json,
+      "Follow json: names that mean a plain local file. Networks are not: this version connects to nobody");
+  arguments.number("--max-depth", request.graph.deepest, "Report chains with more files below an image; 200");
+  arguments.text("--fail-on", request.fail_on, "SEVERITY",
+                 "Least severity that counts for the exit code: note, warning, leak (default), error, fatal");
+  arguments.number("--max-findings", request.max_findings, "List at most N findings of a rule and image; 20");
+  arguments.number("--jobs", request.jobs, "Threads (default: as many as there are cores)");
+  arguments.flag("-v,--verbose", request.verbose, "Also notes");
+  arguments.flag("-q,--quiet", request.quiet, "Print nothing but errors; the exit code tells");
+  arguments.flag("-p,--progress", request.progress, "Show progress even when stderr is no terminal");
+  arguments.word("--color", request.color, {"auto", "always", "never"}, "Colours in text");
+  arguments.operands(request.names, "IMAGE|FOLDER", "Images, or folders with images");
+  if (const auto end = arguments.parse(words, console)) return *end;
+  const auto fails = findings::parse_severity(request.fail_on);
+  if (!fails) {
+    console.complain(
+        fmt::format("chain: --fail-on: there is no severity '{}'", base::escape(request.fail_on)));
+    return Exit::failed;
+  }
+
+  auto graph = analyzer::read_graph(request.names, request.graph, [&](const std::string& file) {
+    return open_quietly(file, request.shared);
+  });
+  if (!graph) {
+    console.complain(graph.error().message);
+    return Exit::failed;
+  }
+  analyzer::check_graph(*graph, request.graph);
+  reports::ChainReport report{.graph = std::move(*graph), .checks = {}};
+  report.checks.resize(report.graph.nodes.size());
+  base::Progress progress;
+  const StopOnSignal stop(progress);
+  if (!request.no_check) {
+    const Meter meter(progress, "checking", Meter::style(request.progress, request.quiet));
+    check_all(request, report, progress);
+  }
+  if (!request.quiet) {
+    const reports::TextOptions style{.verbose = request.verbose,
+                                     .color = Console::colored(request.color == "always"  ? Color::always
+                                                               : request.color == "never" ? Color::never
+                                                                                          : Color::automatic),
+                                     .width = Console::terminal_width()};
+    console.print(request.shared.output == "json"  ? reports::chain_json(report)
+                  : request.shared.output == "dot" ? reports::chain_dot(report)
+                                                   : reports::chain_text(report, style));
+  }
+  return progress.stop_requested() ? Exit::failed : outcome_of(report, *fails);
+}
+
+}  // namespace cowvet::cli

@@ -1,0 +1,15 @@
+// A finding, and a report, as JSON values: the same in every document that has findings; described by
+// reports/schemas/check.json.
+#pragma once
+#include <nlohmann/json.hpp>
+
+#include "findings/finding.hpp"
+#include "reports/report.hpp"
+
+namespace cowvet::reports {
+
+[[nodiscard]] nlohmann::ordered_json finding_json(const findings::Finding& finding);
+// The whole report of one image, as json() of reports/json.hpp has it.
+[[nodiscard]] nlohmann::ordered_json report_json(const Report& report);
+
+}  // namespace cowvet::reports
