@@ -160,9 +160,13 @@ void Model::add_layer(const Setting& setting, std::optional<std::size_t> below) 
 namespace {
 
 // Of what differs, only what is no matter of QEMU's. What overlays stand on is changed only when that is insisted on,
-// which scripts of trees would have to.
-std::optional<Operation> of_verbs(const Operation& possible, const Comparable& compared) {
-  if (on_tree(possible) && !std::holds_alternative<AddOverlay>(possible)) return {};
+// which scripts of trees would have to; and there are no words for the keys of backing files.
+std::optional<Operation> of_verbs(const Operation& possible, const Comparable& compared, const Model& model) {
+  const auto encrypted = [](const Layer& layer) {
+    return layer.setting.encryption != format::CryptMethod::none;
+  };
+  const bool overlay = std::holds_alternative<AddOverlay>(possible);
+  if (on_tree(possible) && (!overlay || std::ranges::any_of(model.layers(), encrypted))) return {};
   const bool ours = compared.met == Known::ended_without_closing || compared.met == Known::narrow_refcounts;
   return ours ? compared.operation : possible;
 }
@@ -173,7 +177,7 @@ std::optional<Operation> Model::fitted(const Operation& operation, KnownCounts* 
   auto possible = possible_here(operation);
   if (!possible || scope_ == Scope::all) return possible;
   const auto compared = comparable(*possible, *this);
-  if (scope_ == Scope::verbs) return of_verbs(*possible, compared);
+  if (scope_ == Scope::verbs) return of_verbs(*possible, compared, *this);
   if (compared.met && met != nullptr) ++(*met)[static_cast<std::size_t>(*compared.met)];
   return compared.operation;
 }
