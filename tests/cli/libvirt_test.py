@@ -4,27 +4,16 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
-from program import complaints, cowvet, expect
+from program import complaints, cowvet, expect, make
 
-CORPUS_TOOL = os.environ["COWVET_CORPUS"]
 WRITTEN = Path(__file__).parent / "libvirt"
 SCHEMA = Draft202012Validator(json.loads(cowvet("schema", "chain").out))
-
-
-def make(path, recipe):
-    source = path.with_suffix(".recipe")
-    source.write_text(recipe)
-    done = subprocess.run([CORPUS_TOOL, "make", source, path], capture_output=True, text=True)
-    source.unlink()
-    if done.returncode:
-        sys.exit(f"{recipe}\n{done.stderr}")
 
 
 def overlay(path, below):
