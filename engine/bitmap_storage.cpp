@@ -265,8 +265,7 @@ base::Result<void> Bitmaps::exchange_directory(std::vector<Clusters> old) {
         .directory_offset = base::HostOffset{directory->first << image_.geometry().cluster_bits()}});
     extensions.push_back({bitmaps_type, {data.begin(), data.end()}});
   }
-  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name());
-      !stored)
+  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored)
     return stored;
   placed_.clear();  // all of it has an owner now
   for (std::size_t i = 0; i < bitmaps_.size(); ++i) bitmaps_[i].record.position = positions[i];

@@ -131,8 +131,8 @@ TEST_P(Faults, leave_structures_whole_or_exchanged) {
   };
   storage::MemoryDevice clean(built.file.bytes());
   const auto before = snapshots(*must(Qcow2Disk::open(clean, {})));
-  for (const auto operation : {Fault::Operation::read, Fault::Operation::write, Fault::Operation::resize,
-                               Fault::Operation::flush})
+  for (const auto operation :
+       {Fault::Operation::read, Fault::Operation::write, Fault::Operation::resize, Fault::Operation::flush})
     for (const bool persistent : {false, true})
       for (std::uint64_t nth = 1; nth < 1000; ++nth) {
         storage::MemoryDevice device(built.file.bytes());
