@@ -114,6 +114,7 @@ class Reader {
       out.target = text(one.child("target").attribute("dev").value());
       const std::string_view device = one.attribute("device").value();
       out.read_only = one.child("readonly") || device == "cdrom";
+      out.optional = std::string_view(one.child("source").attribute("startupPolicy").value()) == "optional";
       out.shareable = !one.child("shareable").empty();
       backing(one, out);
       if (out_.then.size() == most_disks) return problem(fmt::format("more than {} disks", most_disks));

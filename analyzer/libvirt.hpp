@@ -30,6 +30,7 @@ struct LibvirtDisk {
   std::string kind;    // "file", "block", "network", ...
   std::string format;  // the driver's type; "" when it is not said
   bool read_only = false, shareable = false;
+  bool optional = false;              // the machine starts without it
   Keeping keeping = Keeping::unsaid;  // of a snapshot's disk
   std::vector<Layer> backing;         // the files below that a <backingStore> lists
   bool backing_ends = false;          // the list says that nothing lies below its last file

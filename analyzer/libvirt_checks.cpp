@@ -173,6 +173,7 @@ class Checks {
     if (disk.source.empty()) return;
     const auto at = image_of(disk.source);
     if (!at) {
+      if (disk.optional) return;
       file.findings.push_back(Finding{"libvirt/source-missing"_rule}
                                   .at(of_disk(disk, "source"))
                                   .found(Value::text(disk.source))

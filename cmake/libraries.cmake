@@ -1,7 +1,6 @@
 # The third-party libraries, each as one target that the room allowed to include it links: cowvet::fmt everywhere,
-# cowvet::codecs in format/, cowvet::uring in storage/, cowvet::crypto in engine/, rapidcheck in model/, nlohmann_json in
-# cowvet::codecs in format/, cowvet::uring in storage/, cowvet::xml in analyzer/, cowvet::crypto in engine/, nlohmann_json in
-# reports/, CLI11 in cli/.
+# cowvet::codecs in format/, cowvet::uring in storage/, cowvet::xml in analyzer/, cowvet::crypto in engine/, rapidcheck in
+# model/, nlohmann_json in reports/, CLI11 in cli/.
 find_package(fmt REQUIRED)
 find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
