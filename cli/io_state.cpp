@@ -91,7 +91,9 @@ bool io_truncate(IoSession& session, const IoCommand& command, const IoLine& lin
   if (!size) return false;
   session.tell_pending();
   if (auto resized = session.resize(*size, mode); !resized) {
-    session.complain(about(session.image().file(), resized.error()));
+    // Refusals are told in qemu-io's words, the system's faults with the file's name.
+    const auto& error = resized.error();
+    session.complain(error.os_error != 0 ? about(session.image().file(), error) : error.message);
     return false;
   }
   return true;

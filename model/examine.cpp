@@ -143,7 +143,7 @@ class Run {
   Found lose_bitmaps(const Operation& operation) {
     const auto* reopened = std::get_if<Reopen>(&operation);
     if (reopened == nullptr || reopened->properly) return {};
-    leaks_[model_.top().name] = Leaks::shared_tables_too;
+    leaks_[model_.top().name] = Leaks::allowed;
     const auto list = chain_.disk().bitmaps();
     for (std::size_t i = 0; i < list.size() && i < model_.top().bitmaps.size(); ++i) {
       if (list[i].in_use)
@@ -161,7 +161,7 @@ class Run {
     const auto leaks = leaks_[model_.top().name];
     if (auto done = closed ? disk.close() : disk.flush(); !done) return refused(done.error());
     if (closed || !disk.header().dirty())
-      if (auto found = look_at(model_.top(), closed ? leaks : Leaks::shared_tables_too, closed)) return found;
+      if (auto found = look_at(model_.top(), closed ? leaks : Leaks::allowed, closed)) return found;
     if (!closed) return {};
     if (auto found = look_below({}, model_.top().name)) return found;
     if (how_.peer)
