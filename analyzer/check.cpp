@@ -31,6 +31,7 @@
 #include "analyzer/raw_data_file.hpp"
 #include "analyzer/readings.hpp"
 #include "analyzer/refcounts.hpp"
+#include "analyzer/scrap.hpp"
 #include "analyzer/stale_bitmaps.hpp"
 #include "analyzer/tail.hpp"
 #include "analyzer/walk.hpp"
@@ -102,9 +103,13 @@ class Check {
       return {};
     }
     survey.finish();
-    if (auto done = report_held_tables(image_, walk, metadata, refcounts, held); !done) return done;
-    const LeakEvidence evidence{
-        .survey = survey, .empty_tables = empty_tables, .cut = file_was_cut(reach, beyond_eof)};
+    const auto scrap = read_scrap(image_, walk, metadata);
+    if (!scrap) return std::unexpected(scrap.error());
+    if (auto done = report_held_tables(image_, walk, metadata, refcounts, held, *scrap); !done) return done;
+    const LeakEvidence evidence{.survey = survey,
+                                .empty_tables = empty_tables,
+                                .scrap = *scrap,
+                                .cut = file_was_cut(reach, beyond_eof)};
     if (auto done = explain_leaks(image_, walk, metadata, refcounts, evidence); !done) return done;
     check_tail(image_, metadata, reach, highest_used, beyond_eof);
     if (any_compressed)

@@ -33,6 +33,7 @@ std::string name_of(std::uint32_t type) {
     case ExtensionType::bitmaps: return "bitmaps";
     case ExtensionType::encryption: return "encryption header";
     case ExtensionType::data_file: return "external data file name";
+    case ExtensionType::scrap: return "scrap";
   }
   return {};
 }
@@ -233,6 +234,7 @@ void judge_record(Image& image, std::size_t i) {
       exact_length("ext/crypto-length"_rule, format::disk_size<format::EncryptionExtension>,
                    "the encryption header extension is damaged");
       break;
+    case ExtensionType::scrap: break;  // what it says is believed as far as the tables bear it out
     default:
       image.report(record_finding(image, "ext/unknown"_rule, i)
                        .found(Value::hex(extension.type))

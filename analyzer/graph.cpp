@@ -24,6 +24,7 @@ class Builder {
   Builder(const GraphOptions& options, const OpenFile& open) : options_(options), open_(open) {}
 
   base::Result<void> add_given(const std::string& name);
+  void add_source(const NamedSource& source);
   Graph finish();
 
  private:
@@ -139,6 +140,11 @@ base::Result<void> Builder::add_given(const std::string& name) {
   return {};
 }
 
+void Builder::add_source(const NamedSource& source) {
+  const auto index = add_file(source.file);
+  if (!source.raw) due_.push_back(index);
+}
+
 void Builder::follow(std::size_t index) {
   const auto& info = *graph_.nodes[index].info;
   const std::string file = graph_.nodes[index].file;
@@ -237,13 +243,14 @@ std::vector<std::size_t> Graph::tops() const {
 }
 
 base::Result<Graph> read_graph(const std::vector<std::string>& names, const GraphOptions& options,
-                               const OpenFile& open) {
+                               const OpenFile& open, const std::vector<NamedSource>& sources) {
   Builder builder(options, open);
   for (const auto& name : names)
     if (auto added = builder.add_given(name); !added) {
       added.error().message = fmt::format("{}: {}", base::escape(name), added.error().message);
       return std::unexpected(std::move(added.error()));
     }
+  for (const auto& source : sources) builder.add_source(source);
   return builder.finish();
 }
 

@@ -61,10 +61,18 @@ struct GraphOptions {
 
 using OpenFile = std::function<base::Result<std::unique_ptr<storage::Device>>(const std::string& file)>;
 
-// `names`: images and folders. Of a folder, the qcow2 images in it. Errors name the image or folder of
-// `names` that can't be opened; what other files lead to is never an error.
+// An image that somebody else names, and what he takes it for.
+struct NamedSource {
+  std::string file;
+  bool raw = false;
+};
+
+// `names`: images and folders. Of a folder, the qcow2 images in it. `sources` become nodes too, even where there is no
+// such file. Errors name the image or folder of `names` that can't be opened; what other files lead to is
+// never an error.
 [[nodiscard]] base::Result<Graph> read_graph(const std::vector<std::string>& names,
-                                             const GraphOptions& options, const OpenFile& open);
+                                             const GraphOptions& options, const OpenFile& open,
+                                             const std::vector<NamedSource>& sources = {});
 
 // Raises the rules of the area chain on the nodes.
 void check_graph(Graph& graph, const GraphOptions& options);

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/holdings.hpp"
 #include "analyzer/naming.hpp"
 
 namespace cowvet::analyzer {
@@ -22,12 +23,13 @@ constexpr std::size_t most_lost = 1U << 16;
 class HeldTables {
  public:
   HeldTables(Image& image, MappingWalk& walk, const MetadataMap& metadata, Refcounts& refcounts,
-             std::span<const Mismatch> held)
+             std::span<const Mismatch> held, const Scrap& scrap)
       : image_(image),
         walk_(walk),
         metadata_(metadata),
         refcounts_(refcounts),
         held_(held),
+        scrap_(scrap),
         g_(*image.geometry),
         naming_(image, walk.trees()) {}
 
@@ -35,6 +37,7 @@ class HeldTables {
     auto done =
         walk_.visit_l1([&](std::uint64_t index, std::span<const L1Entry> entries) { look(index, entries); });
     if (!done) return done;
+    if (done = keep_counted(); !done) return done;
     for (auto& [cluster, finding] : lost_) image_.report(std::move(finding));
     if (!lost_.empty()) image_.doubt("an L1 entry was lost, so clusters have an owner that is not counted");
     for (const auto& mismatch : held_) report_others(mismatch);
@@ -54,9 +57,40 @@ class HeldTables {
       if (!walk_.leads_to_table(entries[t])) continue;
       const std::uint64_t cluster = g_.cluster_of(entries[t].offset()).raw();
       const auto* mismatch = held(cluster);
-      if (mismatch != nullptr && lost_.size() < most_lost && !lost_.contains(cluster))
+      if (mismatch != nullptr && lost_.size() < most_lost && !lost_.contains(cluster) &&
+          !scrap_.names(cluster) && !copied_at(cluster, entries))
         judge(cluster, *mismatch, index, t, entries);
     }
+  }
+
+  // Whether another layer has a copy of the table at the same index.
+  [[nodiscard]] bool copied_at(std::uint64_t cluster, std::span<const L1Entry> entries) const {
+    std::optional<std::vector<std::byte>> table;
+    std::vector<std::uint64_t> seen{cluster};
+    for (const auto entry : entries) {
+      const std::uint64_t other = g_.cluster_of(entry.offset()).raw();
+      if (!walk_.leads_to_table(entry) || std::ranges::find(seen, other) != seen.end()) continue;
+      seen.push_back(other);
+      if (!table) table = unflagged_table(image_, cluster);
+      if (table && table == unflagged_table(image_, other)) return true;
+    }
+    return false;
+  }
+
+  // A layer that lost its entry is still counted in all that the table names.
+  base::Result<void> keep_counted() {
+    std::vector<std::uint64_t> clusters;
+    for (const auto& [cluster, finding] : lost_) clusters.push_back(cluster);
+    const auto holdings = holdings_of(image_, walk_, metadata_, refcounts_, clusters);
+    if (!holdings) return std::unexpected(holdings.error());
+    for (std::size_t i = 0; i < clusters.size(); ++i) {
+      const auto& holding = (*holdings)[i];
+      // Without entries, and with zeros only over nothing, there is nothing that a layer could have lost.
+      const bool nothing = holding.owned == 0 && holding.lost == 0 &&
+                           (holding.entries == 0 || !image_.backing_name) && !walk_.rules().external_data;
+      if (nothing || holding.uncounted()) lost_.erase(clusters[i]);
+    }
+    return {};
   }
 
   // Entries of the same index that are empty, below the end of their layer's disk: the active layer's, or the
@@ -109,6 +143,7 @@ class HeldTables {
   const MetadataMap& metadata_;
   Refcounts& refcounts_;
   std::span<const Mismatch> held_;
+  const Scrap& scrap_;
   const format::Geometry g_;
   Naming naming_;
   std::map<std::uint64_t, Finding> lost_;  // by the table's cluster
@@ -117,9 +152,10 @@ class HeldTables {
 }  // namespace
 
 base::Result<void> report_held_tables(Image& image, MappingWalk& walk, const MetadataMap& metadata,
-                                      Refcounts& refcounts, std::span<const Mismatch> held) {
+                                      Refcounts& refcounts, std::span<const Mismatch> held,
+                                      const Scrap& scrap) {
   if (held.empty()) return {};
-  return HeldTables(image, walk, metadata, refcounts, held).run();
+  return HeldTables(image, walk, metadata, refcounts, held, scrap).run();
 }
 
 }  // namespace cowvet::analyzer

@@ -25,17 +25,38 @@ void add_unlisted(Image& image, format::Snapshot&& snapshot, base::HostOffset ta
   image.unlisted.push_back({std::move(snapshot), at, table == image.header.v2.snapshots_offset});
 }
 
-std::size_t read_unlisted(Image& image, base::HostOffset table) {
+namespace {
+
+template <class Use>
+std::size_t each_entry(Image& image, base::HostOffset table, Use&& use) {
   constexpr bool quiet = true;
   SnapshotTable entries(image, table, quiet);
   format::Snapshot snapshot;
   std::uint32_t index = 0;
   while (index < format::limits::max_snapshots && !image.progress.stop_requested() &&
          entries.next(index, snapshot) == SnapshotTable::Read::entry && plausible(image, snapshot)) {
-    add_unlisted(image, std::move(snapshot), table);
+    use(std::move(snapshot));
     ++index;
   }
   return index;
+}
+
+}  // namespace
+
+std::size_t read_unlisted(Image& image, base::HostOffset table) {
+  return each_entry(image, table,
+                    [&](format::Snapshot&& snapshot) { add_unlisted(image, std::move(snapshot), table); });
+}
+
+Listed list_entries(Image& image, base::HostOffset table) {
+  Listed listed;
+  listed.entries = each_entry(image, table, [&](format::Snapshot&& snapshot) {
+    const auto l1 = snapshot.entry.l1_table_offset;
+    listed.lost = listed.lost || std::ranges::any_of(image.unlisted, [&](const auto& known) {
+                    return known.data.entry.l1_table_offset == l1;
+                  });
+  });
+  return listed;
 }
 
 std::string lost_name(const format::Snapshot& snapshot) {

@@ -13,6 +13,13 @@ void add_unlisted(Image& image, format::Snapshot&& snapshot, base::HostOffset ta
 // many it names, known or not.
 std::size_t read_unlisted(Image& image, base::HostOffset table);
 
+struct Listed {
+  std::size_t entries = 0;
+  bool lost = false;  // one of them is among the unlisted snapshots
+};
+// What a snapshot table lists, when it is known which snapshots were lost.
+[[nodiscard]] Listed list_entries(Image& image, base::HostOffset table);
+
 // "the lost snapshot "first" (id 1)", for findings.
 [[nodiscard]] std::string lost_name(const format::Snapshot& snapshot);
 // Says that the snapshot is lost.

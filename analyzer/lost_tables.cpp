@@ -1,16 +1,21 @@
-// 1. Leaked snapshot tables are read: they name snapshots.
+// 1. Leaked snapshot tables are read: they name snapshots, and hold something when one of these has no other owner.
 // 2. Each leaked cluster that may be a table is read whole; what it names is looked up in one more walk. An orphan is
 // believed when most of what it names has lost its owner too, or still has the one that a snapshot's or a compressed
 // neighbour's copy of the table would name.
+// What the header notes as scrap, and what the refcounts know no reference of, or a table in use has as well,
+// is a plain leak: a copy that was not used yet, or no longer.
 // 3. Orphans that a lost snapshot's L1 table or another orphan names are told so; for the others a place is looked for.
 // 4. Data without an owner that no orphan accounts for may have been below a table that has no entries now.
 #include "analyzer/lost_tables.hpp"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <unordered_map>
 
 #include <fmt/format.h>
 
+#include "analyzer/holdings.hpp"
 #include "analyzer/lost_snapshots.hpp"
 #include "analyzer/table_places.hpp"
 
@@ -28,7 +33,9 @@ constexpr std::size_t looked_up_at_once = 1U << 20;  // clusters
 constexpr std::size_t most_snapshot_tables = 64;     // whose entries are read
 constexpr std::size_t most_alike = 8;                // orphans with the same story that get a finding each
 constexpr std::size_t most_ranges = 8;               // in a finding
-constexpr std::uint64_t l1_budget = 64ULL << 20;     // bytes of lost snapshots' L1 tables
+constexpr std::uint64_t equals_budget =
+    16ULL << 20;  // bytes of orphans that are looked for among the tables in use
+constexpr std::uint64_t l1_budget = 64ULL << 20;  // bytes of lost snapshots' L1 tables
 
 class Explanation {
  public:
@@ -47,6 +54,7 @@ class Explanation {
     read_snapshot_tables();
     if (auto done = find_lost_snapshots(); !done) return done;
     if (auto done = find_orphans(); !done) return done;
+    if (auto done = forget_copies(); !done) return done;
     name_by_tables();
     TablePlaces places(image_, walk_, metadata_, evidence_.cut);
     if (auto done = places.place(orphans_); !done) return done;
@@ -64,13 +72,25 @@ class Explanation {
   }
 
   void read_snapshot_tables() {
+    for (const auto cluster : first_snapshot_tables())
+      (void)read_unlisted(image_, HostOffset{cluster << g_.cluster_bits()});
+  }
+  [[nodiscard]] std::span<const std::uint64_t> first_snapshot_tables() const {
+    const std::span tables(survey_.snapshot_tables());
+    return tables.first(std::min(tables.size(), most_snapshot_tables));
+  }
+  // A table all of whose snapshots have owners, or are gone as they should, is what an operation left behind.
+  void report_snapshot_tables() {
     std::size_t read = 0;
     for (const auto cluster : survey_.snapshot_tables()) {
-      const std::size_t entries =
-          read++ < most_snapshot_tables ? read_unlisted(image_, HostOffset{cluster << g_.cluster_bits()}) : 0;
+      Listed listed{.lost = true};
+      if (read++ < most_snapshot_tables)
+        listed = list_entries(image_, HostOffset{cluster << g_.cluster_bits()});
+      if (!listed.lost) continue;
       auto f = about(cluster, 1);
       f.detail = "the content looks like a snapshot table";
-      if (entries != 0) f.detail += fmt::format(" with {} {}", entries, entries == 1 ? "entry" : "entries");
+      if (listed.entries != 0)
+        f.detail += fmt::format(" with {} {}", listed.entries, listed.entries == 1 ? "entry" : "entries");
       image_.report(std::move(f));
     }
   }
@@ -78,7 +98,6 @@ class Explanation {
   // Of the snapshots that only a table outside the header's view names, those whose L1 tables are leaked.
   base::Result<void> find_lost_snapshots() {
     auto& unlisted = image_.unlisted;
-    if (unlisted.empty()) return {};
     const auto l1 = [&](const UnlistedSnapshot& s) {
       return g_.cluster_of(s.data.entry.l1_table_offset).raw();
     };
@@ -87,7 +106,9 @@ class Explanation {
     for (const auto& s : unlisted) clusters.push_back(l1(s));
     ClusterKinds kinds(walk_, metadata_, std::move(clusters));
     if (auto done = kinds.collect(); !done) return done;
-    std::erase_if(unlisted, [&](const auto& s) { return !leaked(kinds, l1(s)); });
+    std::erase_if(unlisted,
+                  [&](const auto& s) { return !leaked(kinds, l1(s)) || evidence_.scrap.has(l1(s)); });
+    report_snapshot_tables();
     for (const auto& s : unlisted) report_lost(image_, s);
     if (!unlisted.empty()) image_.doubt("a snapshot was lost");
     return {};
@@ -117,6 +138,56 @@ class Explanation {
     const auto read = image_.device.read(cluster << g_.cluster_bits(), bytes_);
     if (read.os_error != 0) return {};
     return classify(base::ConstBytes(bytes_).first(static_cast<std::size_t>(read.valid)), walk_.rules());
+  }
+
+  // Orphans that hold nothing: what they name is accounted for, they are no lost tables.
+  base::Result<void> forget_copies() {
+    // Layers that use the same L1 table are counted as two: perhaps the orphan is the table that one of them had. And
+    // an external data file has no counts.
+    std::set<std::uint64_t> places;
+    const bool told = !walk_.rules().external_data && std::ranges::all_of(walk_.trees(), [&](const Tree& t) {
+      return t.refs() == 1 && places.insert(t.l1.raw()).second;
+    });
+    std::vector<std::uint64_t> asked;
+    for (const auto& orphan : orphans_)
+      if (orphan.lost == 0 && told) asked.push_back(orphan.cluster);
+    const auto holdings = holdings_of(image_, walk_, metadata_, refcounts_, asked);
+    if (!holdings) return std::unexpected(holdings.error());
+    std::vector<std::uint64_t> idle;
+    for (std::size_t i = 0; i < asked.size(); ++i)
+      if ((*holdings)[i].uncounted()) idle.push_back(asked[i]);
+    std::erase_if(orphans_, [&](const Orphan& orphan) {
+      return evidence_.scrap.has(orphan.cluster) || std::ranges::binary_search(idle, orphan.cluster);
+    });
+    return forget_equals();
+  }
+  // What a table in use has as well.
+  base::Result<void> forget_equals() {
+    std::set<std::uint64_t> seen;
+    std::multimap<std::vector<std::byte>, std::uint64_t> contents;
+    std::uint64_t budget = equals_budget;
+    for (const auto& orphan : orphans_) {
+      if (orphan.lost != 0 || orphan.is_l1 || budget < g_.cluster_size()) continue;
+      budget -= g_.cluster_size();
+      if (auto table = unflagged_table(image_, orphan.cluster))
+        contents.emplace(std::move(*table), orphan.cluster);
+    }
+    if (contents.empty()) return {};
+    std::vector<std::uint64_t> equal;
+    auto done = walk_.visit_l1([&](std::uint64_t, std::span<const format::L1Entry> entries) {
+      for (const auto entry : entries) {
+        if (!walk_.leads_to_table(entry) || !seen.insert(entry.offset().raw()).second) continue;
+        const auto table = unflagged_table(image_, g_.cluster_of(entry.offset()).raw());
+        if (!table) continue;
+        const auto [from, to] = contents.equal_range(*table);
+        for (auto it = from; it != to; ++it) equal.push_back(it->second);
+      }
+    });
+    if (!done) return done;
+    std::erase_if(orphans_, [&](const Orphan& orphan) {
+      return std::ranges::find(equal, orphan.cluster) != equal.end();
+    });
+    return {};
   }
 
   void judge(std::uint64_t cluster, const ContentEvidence& evidence, const ClusterKinds& kinds) {

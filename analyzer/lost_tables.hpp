@@ -7,6 +7,7 @@
 #include "analyzer/leaks.hpp"
 #include "analyzer/mapping_checks.hpp"
 #include "analyzer/refcounts.hpp"
+#include "analyzer/scrap.hpp"
 #include "analyzer/walk.hpp"
 
 namespace cowvet::analyzer {
@@ -14,6 +15,7 @@ namespace cowvet::analyzer {
 struct LeakEvidence {
   const LeakSurvey& survey;
   std::span<const EmptyTable> empty_tables;
+  const Scrap& scrap;
   bool cut = false;  // the file was cut: what points past its end is there no more
 };
 

@@ -8,9 +8,9 @@ namespace cowvet::base {
 
 class Progress {
  public:
-  // The work ahead, in bytes; may grow while the work goes on.
-  void expect(std::uint64_t bytes) { total_.fetch_add(bytes, std::memory_order_relaxed); }
-  void advance(std::uint64_t bytes) { done_.fetch_add(bytes, std::memory_order_relaxed); }
+  // The work ahead, in bytes unless somebody says otherwise; may grow while the work goes on.
+  void expect(std::uint64_t work) { total_.fetch_add(work, std::memory_order_relaxed); }
+  void advance(std::uint64_t work) { done_.fetch_add(work, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t total() const { return total_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t done() const { return done_.load(std::memory_order_relaxed); }
 

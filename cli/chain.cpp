@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/check.hpp"
+#include "analyzer/libvirt.hpp"
 #include "base/parallel.hpp"
 #include "base/text.hpp"
 #include "cli/examination.hpp"
@@ -25,7 +26,7 @@ using findings::Severity;
 struct Request {
   Shared shared;
   analyzer::GraphOptions graph;
-  std::vector<std::string> names;
+  std::vector<std::string> names, xml;
   std::string color = "auto", fail_on = "leak";
   bool no_check = false, deep = false, verbose = false, quiet = false, progress = false;
   std::uint64_t jobs = 0, max_findings = 20;
@@ -51,13 +52,38 @@ void check_all(const Request& request, reports::ChainReport& report, base::Progr
 
 Exit outcome_of(const reports::ChainReport& report, Severity fails) {
   Exit code = Exit::success;
-  for (std::size_t i = 0; i < report.graph.nodes.size(); ++i) {
-    if (report.checks[i]) code = worse(code, code_for(*report.checks[i], fails));
-    for (const auto& finding : report.graph.nodes[i].findings)
+  const auto count = [&](const std::vector<findings::Finding>& list) {
+    for (const auto& finding : list)
       if (finding.severity >= fails)
         code = worse(code, finding.severity >= Severity::error ? Exit::corrupt : Exit::leaks);
+  };
+  for (std::size_t i = 0; i < report.graph.nodes.size(); ++i) {
+    if (report.checks[i]) code = worse(code, code_for(*report.checks[i], fails));
+    count(report.graph.nodes[i].findings);
   }
+  if (report.libvirt)
+    for (const auto& file : report.libvirt->files) count(file.findings);
   return code;
+}
+
+// Everything but the checks of the images.
+base::Result<reports::ChainReport> examine_chain(const Request& request) {
+  const auto open = [&](const std::string& file) { return open_quietly(file, request.shared); };
+  reports::ChainReport report;
+  if (!request.xml.empty()) {
+    auto libvirt = analyzer::read_libvirt(request.xml, open);
+    if (!libvirt) return std::unexpected(std::move(libvirt.error()));
+    report.libvirt = std::move(*libvirt);
+  }
+  auto graph =
+      analyzer::read_graph(request.names, request.graph, open,
+                           report.libvirt ? report.libvirt->sources() : std::vector<analyzer::NamedSource>{});
+  if (!graph) return std::unexpected(std::move(graph.error()));
+  report.graph = std::move(*graph);
+  analyzer::check_graph(report.graph, request.graph);
+  if (report.libvirt) analyzer::check_libvirt(*report.libvirt, report.graph);
+  report.checks.resize(report.graph.nodes.size());
+  return report;
 }
 
 }  // namespace
@@ -69,6 +95,9 @@ Exit chain(std::span<char* const> words, Console& console) {
       "Says what images stand on and what stands on them, and whether all of it fits together and is sound.",
       "  cowvet chain disk.qcow2                        # the image and all files below it\n"
       "  cowvet chain --no-check /var/lib/images        # every qcow2 image in the folder, as a tree\n"
+      "  cowvet chain --libvirt /etc/libvirt/qemu --libvirt /var/lib/libvirt/qemu/snapshot\n"
+      "                                                 # whether libvirt's XML is true of the images that "
+      "it names\n"
       "  cowvet chain --output dot images | dot -Tsvg > images.svg\n"
       "Exit code: 0 clean, 1 an image can't be opened, 2 damaged, 3 leaks only.");
   request.shared.add_io(arguments);
@@ -79,6 +108,9 @@ Exit chain(std::span<char* const> words, Console& console) {
   arguments.flag(
       "--allow-remote", request.graph.follow_json,
       "Follow json: names that mean a plain local file. Networks are not: this version connects to nobody");
+  arguments.texts(
+      "--libvirt", request.xml, "FILE|FOLDER",
+      "Hold libvirt's XML of domains and snapshots against the images that it names; may be repeated");
   arguments.number("--max-depth", request.graph.deepest, "Report chains with more files below an image; 200");
   arguments.text("--fail-on", request.fail_on, "SEVERITY",
                  "Least severity that counts for the exit code: note, warning, leak (default), error, fatal");
@@ -88,7 +120,7 @@ Exit chain(std::span<char* const> words, Console& console) {
   arguments.flag("-q,--quiet", request.quiet, "Print nothing but errors; the exit code tells");
   arguments.flag("-p,--progress", request.progress, "Show progress even when stderr is no terminal");
   arguments.word("--color", request.color, {"auto", "always", "never"}, "Colours in text");
-  arguments.operands(request.names, "IMAGE|FOLDER", "Images, or folders with images");
+  arguments.operands(request.names, "IMAGE|FOLDER", "Images, or folders with images", false);
   if (const auto end = arguments.parse(words, console)) return *end;
   const auto fails = findings::parse_severity(request.fail_on);
   if (!fails) {
@@ -97,16 +129,17 @@ Exit chain(std::span<char* const> words, Console& console) {
     return Exit::failed;
   }
 
-  auto graph = analyzer::read_graph(request.names, request.graph, [&](const std::string& file) {
-    return open_quietly(file, request.shared);
-  });
-  if (!graph) {
-    console.complain(graph.error().message);
+  if (request.names.empty() && request.xml.empty()) {
+    console.complain(
+        "chain: IMAGE|FOLDER is required: name images or folders, or libvirt's XML with --libvirt");
     return Exit::failed;
   }
-  analyzer::check_graph(*graph, request.graph);
-  reports::ChainReport report{.graph = std::move(*graph), .checks = {}};
-  report.checks.resize(report.graph.nodes.size());
+  auto examined = examine_chain(request);
+  if (!examined) {
+    console.complain(examined.error().message);
+    return Exit::failed;
+  }
+  auto& report = *examined;
   base::Progress progress;
   const StopOnSignal stop(progress);
   if (!request.no_check) {

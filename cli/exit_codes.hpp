@@ -10,6 +10,8 @@ enum class Exit : int {
   leaks = 3,         // check: leaks only (or what else --fail-on counts below an error); revert-check: loss
   unsupported = 63,  // check: not a format that can be checked
 
+  disagreement = 2,  // model: the program under examination does otherwise than the model
+
   // compare, which has codes of its own
   different = 1,      // the content differs; with -s also what is allocated, or the sizes
   not_opened = 2,     // an image can't be opened

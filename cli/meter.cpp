@@ -23,14 +23,15 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-std::string progress_line(std::uint64_t done, std::uint64_t total, Seconds elapsed) {
+std::string progress_line(std::uint64_t done, std::uint64_t total, Seconds elapsed, std::string_view unit) {
   if (total == 0) return "starting";
   done = std::min(done, total);
+  const auto amount = [&](std::uint64_t n) { return unit.empty() ? base::human_size(n) : std::to_string(n); };
   const double share = static_cast<double>(done) / static_cast<double>(total);
-  auto line =
-      fmt::format("{:4.1f} %  {} of {}", 100 * share, base::human_size(done), base::human_size(total));
+  auto line = fmt::format("{:4.1f} %  {} of {}", 100 * share, amount(done), amount(total));
+  if (!unit.empty()) line += fmt::format(" {}", unit);
   if (const double rate = static_cast<double>(done) / elapsed.count(); done > 0 && elapsed.count() > 0) {
-    line += fmt::format("  {}/s  {} left", base::human_size(static_cast<std::uint64_t>(rate)),
+    line += fmt::format("  {}/s  {} left", amount(static_cast<std::uint64_t>(rate)),
                         duration(static_cast<double>(total - done) / rate));
   }
   return line;
@@ -42,8 +43,8 @@ Meter::Style Meter::style(bool asked, bool quiet) {
   return asked ? Style::lines : Style::silent;
 }
 
-Meter::Meter(const base::Progress& progress, std::string label, Style style)
-    : progress_(progress), label_(std::move(label)), style_(style) {
+Meter::Meter(const base::Progress& progress, std::string label, Style style, std::string_view unit)
+    : progress_(progress), label_(std::move(label)), style_(style), unit_(unit) {
   if (style_ != Style::silent) thread_ = std::thread([this] { show(); });
 }
 
@@ -66,7 +67,7 @@ void Meter::show() {
   if (wake_.wait_for(lock, 400ms, [this] { return over_; })) return;
   do {
     const Seconds elapsed = std::chrono::steady_clock::now() - started;
-    const auto line = progress_line(progress_.done(), progress_.total(), elapsed);
+    const auto line = progress_line(progress_.done(), progress_.total(), elapsed, unit_);
     if (style_ == Style::bar)
       Console::write_stderr(fmt::format("\r\033[K{}: {}", label_, line));
     else

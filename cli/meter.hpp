@@ -6,15 +6,17 @@
 #include <condition_variable>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "base/progress.hpp"
 
 namespace cowvet::cli {
 
-// The line for `done` of `total` bytes after `elapsed`: "12.3 %  1.2 GiB of 9.8 GiB  812 MiB/s  11 s left".
+// The line for `done` of `total` after `elapsed`: "12.3 %  1.2 GiB of 9.8 GiB  812 MiB/s  11 s left". `unit` is what is
+// counted, bytes when empty: "12.3 %  123 of 1000 operations  37/s  24 s left".
 [[nodiscard]] std::string progress_line(std::uint64_t done, std::uint64_t total,
-                                        std::chrono::duration<double> elapsed);
+                                        std::chrono::duration<double> elapsed, std::string_view unit = {});
 
 class Meter {
  public:
@@ -22,7 +24,8 @@ class Meter {
   // A bar on a terminal unless quiet; lines elsewhere when asked.
   [[nodiscard]] static Style style(bool asked, bool quiet);
 
-  Meter(const base::Progress& progress, std::string label, Style style);
+  // `unit`: what `progress` counts, bytes when empty.
+  Meter(const base::Progress& progress, std::string label, Style style, std::string_view unit = {});
   Meter(const Meter&) = delete;
   Meter& operator=(const Meter&) = delete;
   ~Meter();
@@ -33,6 +36,7 @@ class Meter {
   const base::Progress& progress_;
   const std::string label_;
   const Style style_;
+  const std::string_view unit_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool over_ = false;

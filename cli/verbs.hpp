@@ -32,6 +32,7 @@ Exit bitmap(std::span<char* const> arguments, Console& console);
 Exit compare(std::span<char* const> arguments, Console& console);
 Exit io(std::span<char* const> arguments, Console& console);
 Exit bench(std::span<char* const> arguments, Console& console);
+Exit model(std::span<char* const> arguments, Console& console);
 Exit dump(std::span<char* const> arguments, Console& console);
 Exit layout(std::span<char* const> arguments, Console& console);
 Exit rules(std::span<char* const> arguments, Console& console);
@@ -58,6 +59,7 @@ inline constexpr Verb verbs[] = {
     {"compare", "Say whether two images show the same disk", compare},
     {"io", "Read and write a disk, in qemu-io's command language", io},
     {"bench", "Measure how fast an image is read or written", bench},
+    {"model", "Hold cowvet's engine, or an installed qemu-img, against a reference model", model},
     {"dump", "Show any structure of an image, field by field", dump},
     {"layout", "Print who owns every byte of the file", layout},
     {"rules", "List everything that is checked, or explain one rule", rules},

@@ -1,9 +1,11 @@
 # The third-party libraries, each as one target that the room allowed to include it links: cowvet::fmt everywhere,
-# cowvet::codecs in format/, cowvet::uring in storage/, cowvet::crypto in engine/, nlohmann_json in reports/, CLI11 in cli/.
+# cowvet::codecs in format/, cowvet::uring in storage/, cowvet::xml in analyzer/, cowvet::crypto in engine/, rapidcheck in
+# model/, nlohmann_json in reports/, CLI11 in cli/.
 find_package(fmt REQUIRED)
 find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(rapidcheck REQUIRED)
 
 # Debian ships fmt as a shared library only. A static program compiles it once, from its headers: including it
 # header-only everywhere would cost seconds in each file.
@@ -25,6 +27,11 @@ find_library(ZSTD_LIBRARY zstd REQUIRED)
 add_library(cowvet_codecs INTERFACE)
 target_link_libraries(cowvet_codecs INTERFACE ${DEFLATE_LIBRARY} ${ZLIB_LIBRARY} ${ZSTD_LIBRARY})
 add_library(cowvet::codecs ALIAS cowvet_codecs)
+
+find_library(PUGIXML_LIBRARY pugixml REQUIRED)
+add_library(cowvet_xml INTERFACE)
+target_link_libraries(cowvet_xml INTERFACE ${PUGIXML_LIBRARY})
+add_library(cowvet::xml ALIAS cowvet_xml)
 
 find_library(CRYPTO_LIBRARY crypto REQUIRED)
 add_library(cowvet_crypto INTERFACE)

@@ -8,6 +8,7 @@
 
 #include "base/text.hpp"
 #include "engine/bitmaps.hpp"
+#include "engine/scrap.hpp"
 
 namespace cowvet::engine {
 
@@ -138,19 +139,41 @@ base::Result<void> Bitmaps::place_bits(Bitmap& bitmap, std::vector<Clusters>& ol
       if (auto written = image_.file.write(host, cluster); !written) return written;
       table[i] = host;
     } else {
-      const auto run = changes_.place(cluster);
+      const auto run = place(cluster);
       if (!run) return std::unexpected(run.error());
       table[i] = run->first << g.cluster_bits();
     }
   }
-  const auto run = changes_.place(encode_words(table));
+  const auto run = place(encode_words(table));
   if (!run) return std::unexpected(run.error());
-  if (!is_new)
+  if (!is_new) {
     superfluous.push_back(changes_.clusters_of(bitmap.record.entry.table_offset, before->size() * 8));
+    remember_table(superfluous.back());
+  }
+  remember_table(*run);
   bitmap.record.entry.table_offset = base::HostOffset{run->first << g.cluster_bits()};
   bitmap.record.entry.table_size = static_cast<std::uint32_t>(table.size());
   old.insert(old.end(), superfluous.begin(), superfluous.end());
   return {};
+}
+
+base::Result<Clusters> Bitmaps::place(base::ConstBytes bytes) {
+  auto run = changes_.place(bytes);
+  if (run) placed_.push_back(*run);
+  return run;
+}
+
+// What was placed and got no owner: left counted, a later flush would make a lost table of it.
+void Bitmaps::give_back(std::size_t from) {
+  for (std::size_t i = from; i < placed_.size(); ++i)
+    (void)changes_.refcounts().lower(placed_[i]);  // at worst it is leaked
+  placed_.resize(from);
+}
+
+// Tables without an owner while directories are exchanged, all of their clusters.
+void Bitmaps::remember_table(Clusters table) {
+  for (auto c = table.first; c < table.end(); ++c)
+    exchanged_.push_back(c << image_.geometry().cluster_bits());
 }
 
 base::Result<void> Bitmaps::store() {
@@ -160,7 +183,9 @@ base::Result<void> Bitmaps::store() {
   for (auto& b : bitmaps_) {
     if (!b.claimed || !b.usable()) continue;
     const auto before = b.record.entry;
+    const auto from = placed_.size();
     if (auto placed = place_bits(b, old); !placed) {  // it stays in use, and is not believed
+      give_back(from);
       result = placed;
       continue;
     }
@@ -194,6 +219,14 @@ base::Result<void> Bitmaps::each_cluster(const std::function<void(Clusters)>& vi
 }
 
 base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
+  auto switched = exchange_directory(std::move(old));
+  if (!switched) give_back(0);
+  placed_.clear();
+  exchanged_.clear();
+  return switched;
+}
+
+base::Result<void> Bitmaps::exchange_directory(std::vector<Clusters> old) {
   std::vector<std::byte> bytes;
   std::vector<std::uint64_t> positions;
   for (const auto& b : bitmaps_) {
@@ -206,8 +239,17 @@ base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
   }
   if (bytes.size() > limits::max_bitmap_directory)
     return base::fail(ErrorKind::limit, "an image can't hold more bitmaps: remove some first");
-  const auto directory = changes_.place(bytes);
+  const auto directory = place(bytes);
   if (!directory) return std::unexpected(directory.error());
+  const auto tables = exchanged_;
+  const auto note = place(encode_words(tables));
+  if (!note) return std::unexpected(note.error());
+  if (!tables.empty())
+    if (auto noted =
+            note_scrap(image_, {{.at = base::HostOffset{note->first << image_.geometry().cluster_bits()},
+                                 .entries = tables.size()}});
+        !noted)
+      return noted;
   if (auto done = changes_.commit(true); !done) return done;
 
   auto fields = image_.fields();
@@ -223,17 +265,18 @@ base::Result<void> Bitmaps::switch_directory(std::vector<Clusters> old) {
         .directory_offset = base::HostOffset{directory->first << image_.geometry().cluster_bits()}});
     extensions.push_back({bitmaps_type, {data.begin(), data.end()}});
   }
-  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name());
-      !stored) {
-    (void)changes_.refcounts().lower(*directory);  // at worst it is leaked
+  if (auto stored = image_.header.store(fields, std::move(extensions), image_.header.backing_name()); !stored)
     return stored;
-  }
+  placed_.clear();  // all of it has an owner now
   for (std::size_t i = 0; i < bitmaps_.size(); ++i) bitmaps_[i].record.position = positions[i];
   old.push_back(directory_);
   directory_ = *directory;
+  old.push_back(*note);
   for (const auto& run : old)
     if (auto lowered = changes_.refcounts().lower(run); !lowered) return lowered;
-  return {};
+  if (tables.empty()) return {};
+  if (auto done = changes_.settle(); !done) return done;
+  return drop_scrap(image_, changes_);
 }
 
 }  // namespace cowvet::engine

@@ -146,7 +146,10 @@ base::Result<void> Bitmaps::add(std::string_view name, std::uint64_t granularity
   b.claimed = begun_ && enabled;
   if (b.claimed) b.record.entry.flags |= format::bitmap_in_use;
   std::vector<Clusters> old;
-  if (auto placed = place_bits(b, old); !placed) return placed;
+  if (auto placed = place_bits(b, old); !placed) {
+    give_back(0);
+    return placed;
+  }
   bitmaps_.push_back(std::move(b));
   auto switched = switch_directory(std::move(old));
   if (!switched) bitmaps_.pop_back();
@@ -156,11 +159,13 @@ base::Result<void> Bitmaps::add(std::string_view name, std::uint64_t granularity
 base::Result<void> Bitmaps::remove(std::string_view name) {
   const auto found = find(name, false);
   if (!found) return std::unexpected(found.error());
-  // What can't be read can't be freed either: it stays as leaked clusters.
+  // What makes no sense can't be freed either: it stays as leaked clusters.
   std::vector<Clusters> old;
   const auto table = table_of(**found);
+  if (!table && table.error().kind == ErrorKind::io) return std::unexpected(table.error());
   if (table) {
     old.push_back(changes_.clusters_of((*found)->record.entry.table_offset, table->size() * 8));
+    remember_table(old.back());
     for (const auto word : *table)
       if (const format::BitmapTableEntry e{word};
           e.offset().raw() != 0 && image_.geometry().aligned(e.offset()))

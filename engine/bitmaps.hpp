@@ -64,13 +64,20 @@ class Bitmaps {
   // Writes the bits to clusters of their own or new ones, and a new table; what is superfluous then goes to `old`.
   [[nodiscard]] base::Result<void> place_bits(Bitmap& bitmap, std::vector<Clusters>& old);
   // Makes `bitmaps_` the image's bitmaps, in one step and durably; then `old` has no owner any more.
+  [[nodiscard]] base::Result<Clusters> place(base::ConstBytes bytes);
+  void give_back(std::size_t from);
+  [[nodiscard]] base::Result<void> exchange_directory(std::vector<Clusters> old);
   [[nodiscard]] base::Result<void> switch_directory(std::vector<Clusters> old);
+  void remember_table(Clusters table);
   static void set_bits(Bitmap& bitmap, std::uint64_t at, std::uint64_t length);
 
   Image& image_;
   Changes& changes_;
   std::vector<Bitmap> bitmaps_;
   Clusters directory_;
+  std::vector<std::uint64_t>
+      exchanged_;  // host offsets of clusters of tables that the next directory brings or drops
+  std::vector<Clusters> placed_;  // counted, without an owner until the next directory is in the file
   bool begun_ = false;
 };
 

@@ -21,7 +21,7 @@ base::Result<void> Changes::begin() {
 
 base::Result<Clusters> Changes::allocate(std::uint64_t most) {
   auto found = refcounts_.allocate(most);
-  if (!found && !released_.empty()) {
+  if (!found && !(released_.empty() && replaced_tables_.empty())) {
     if (auto done = commit(); !done) return std::unexpected(done.error());
     found = refcounts_.allocate(most);
   }
@@ -30,7 +30,7 @@ base::Result<Clusters> Changes::allocate(std::uint64_t most) {
 
 base::Result<Clusters> Changes::allocate_all(std::uint64_t count, bool at_end) {
   auto found = refcounts_.allocate_all(count, at_end);
-  if (!found && !released_.empty()) {
+  if (!found && !(released_.empty() && replaced_tables_.empty())) {
     if (auto done = commit(); !done) return std::unexpected(done.error());
     found = refcounts_.allocate_all(count, at_end);
   }
@@ -71,7 +71,7 @@ base::Result<TablePointer> Changes::l2(std::uint64_t l1_index) {
   }
   auto table = new_l2(old);
   if (!table) return table;
-  if (old != nullptr) release(Clusters{entry.offset().raw() >> g.cluster_bits(), 1});
+  if (old != nullptr) replaced_tables_.push_back({entry.offset().raw() >> g.cluster_bits(), 1});
   set_l1(l1_index, (*table)->at().raw() | format::copied_flag);
   return table;
 }
@@ -207,10 +207,23 @@ base::Result<void> Changes::commit(bool counts_too) {
   if (!changed_l1_.empty()) {
     if (auto written = write_l1(); !written) return written;
     if (auto flushed = flush(); !flushed) return flushed;
+    if (auto lowered = lower_replaced_tables(lazy); !lowered) return lowered;
   }
   if (auto written = tables.write(TableKind::l2); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   return lower_released();
+}
+
+base::Result<void> Changes::lower_replaced_tables(bool lazy) {
+  if (replaced_tables_.empty()) return {};
+  while (!replaced_tables_.empty()) {
+    const auto table = replaced_tables_.back();
+    replaced_tables_.pop_back();
+    if (auto done = refcounts_.lower(table); !done) return done;
+  }
+  if (lazy) return {};
+  if (auto written = image_.tables.write(TableKind::refcount_block); !written) return written;
+  return flush();
 }
 
 base::Result<void> Changes::lower_released() {

@@ -8,11 +8,14 @@
 //  2. A flush. Now all that is referred to below is durable, and counted.
 //  3. L1 entries. A new L2 table begins empty, or as a copy of the one in its place: naming it changes nothing for the
 //     guest. A flush follows, so that no table gets content before it has an owner.
+//     Then the counts of the tables that were copied are lowered, and flushed: while such a count is too high, the copy
+//     is one still, which tells it from the table of a layer that lost its L1 entry.
 //  4. L2 tables.
 //  5. A flush. Now nothing durable uses what was given up before.
 //  6. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
 //     lowered counts reach the file with a later step 1.
-// Without new L2 tables a commit takes two flushes, without changed metadata one, without any change none.
+// Without new L2 tables a commit takes two flushes, with copied ones four, without changed metadata one,
+// without any change none.
 #pragma once
 #include <cstdint>
 #include <set>
@@ -75,6 +78,7 @@ class Changes {
   [[nodiscard]] base::Result<void> flush();
   [[nodiscard]] base::Result<void> write_l1();
   [[nodiscard]] base::Result<void> set_dirty(bool on);
+  [[nodiscard]] base::Result<void> lower_replaced_tables(bool lazy);
   [[nodiscard]] base::Result<void> lower_released();
   void give_back_space();
 
@@ -82,6 +86,7 @@ class Changes {
   Refcounts refcounts_;
   std::set<std::uint64_t> changed_l1_;
   std::vector<Clusters> released_;
+  std::vector<Clusters> replaced_tables_;  // given up for a copy
   bool begun_ = false;
 };
 

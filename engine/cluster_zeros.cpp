@@ -140,9 +140,9 @@ base::Result<void> ClusterWriter::give_up(std::uint64_t from, std::uint64_t end)
       continue;
     }
     const bool whole = at % g.span() == 0 && stop % g.span() == 0;
-    // A shared table is let go of as it is; one of our own is emptied first, so that it is no orphan with content.
-    const bool lets_go = whole && !entry.copied();
-    const auto table = lets_go ? image_.tables.get(TableKind::l2, entry.offset()) : changes_.l2(index);
+    // It is emptied first, so that it is no orphan with content; a shared one as a copy, since its entry
+    // would look lost.
+    const auto table = changes_.l2(index);
     if (!table) return std::unexpected(table.error());
     // All are looked at before one is given up: a table is unlinked whole or not at all.
     std::vector<Place> places;
@@ -153,10 +153,9 @@ base::Result<void> ClusterWriter::give_up(std::uint64_t from, std::uint64_t end)
     }
     for (const auto& p : places) {
       changes_.release(p.slot);
-      if (!lets_go) changes_.set_slot(*table, p.index, {});
+      changes_.set_slot(*table, p.index, {});
     }
-    if (lets_go) changes_.drop_l2(index);
-    if (whole && !lets_go) emptied.push_back(index);
+    if (whole) emptied.push_back(index);
   }
   if (emptied.empty()) return {};
   if (auto done = changes_.commit(); !done) return done;

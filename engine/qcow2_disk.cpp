@@ -14,6 +14,7 @@
 #include "engine/image.hpp"
 #include "engine/key_slots.hpp"
 #include "engine/refcount_rebuild.hpp"
+#include "engine/scrap.hpp"
 #include "engine/snapshot_disk.hpp"
 #include "engine/snapshots.hpp"
 #include "format/cluster_encoder.hpp"
@@ -75,6 +76,8 @@ base::Result<std::unique_ptr<Qcow2Disk>> Qcow2Disk::open(storage::Device& device
       if (auto done = recount(*impl->image, impl->changes, impl->bitmaps); !done)
         return std::unexpected(done.error());
     if (auto loaded = impl->changes.load(); !loaded) return std::unexpected(loaded.error());
+    if (auto done = recover_scrap(*impl->image, impl->changes, impl->bitmaps); !done)
+      return std::unexpected(done.error());
     impl->writable = true;
   }
   return std::unique_ptr<Qcow2Disk>(new Qcow2Disk(std::move(impl)));

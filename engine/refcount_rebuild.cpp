@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/scrap.hpp"
 #include "format/refcounts.hpp"
 
 namespace cowvet::engine {
@@ -130,8 +131,9 @@ class Recount {
  private:
   static bool known(std::uint32_t type) {
     using enum format::ExtensionType;
-    return std::ranges::any_of(std::array{backing_format, feature_names, bitmaps, encryption, data_file},
-                               [&](auto t) { return type == static_cast<std::uint32_t>(t); });
+    return std::ranges::any_of(
+        std::array{backing_format, feature_names, bitmaps, encryption, data_file, scrap},
+        [&](auto t) { return type == static_cast<std::uint32_t>(t); });
   }
   base::Result<TablePointer> table(std::uint64_t word) const {
     const format::L1Entry entry{word};
@@ -207,13 +209,29 @@ base::Result<void> change_refcount_order(Image& image, Changes& changes, std::ui
   const auto end = changes.refcounts().end_of_use();
   if (!end) return std::unexpected(end.error());
   const auto old = changes.refcounts().own();
+  const auto& v2 = image.fields().v2;
+  if (auto noted = note_scrap(
+          image,
+          {{.at = v2.refcount_table_offset,
+            .entries = (std::uint64_t{v2.refcount_table_clusters} << image.geometry().cluster_bits()) / 8}});
+      !noted)
+    return noted;
   const auto count = [&](std::uint64_t c) { return changes.refcounts().get(c); };
   if (auto written = write_refcounts(image, order, *end, count, progress); !written) return written;
   image.tables.forget_all(TableKind::refcount_block);
   if (auto loaded = changes.load(); !loaded) return loaded;
   for (const auto& run : old)
     if (auto lowered = changes.refcounts().lower(run); !lowered) return lowered;
-  return changes.settle();
+  if (auto done = changes.settle(); !done) return done;
+  return drop_scrap(image, changes);
+}
+
+base::Result<OwnerCounts> count_owners(Image& image, Changes& changes, const Bitmaps& bitmaps) {
+  Recount recount(image, changes);
+  if (auto done = recount.run(bitmaps); !done) return std::unexpected(done.error());
+  OwnerCounts owners = recount.owners();
+  for (const auto& run : changes.refcounts().own()) owners.add(run);
+  return owners;
 }
 
 base::Result<void> recount(Image& image, Changes& changes, const Bitmaps& bitmaps) {

@@ -32,6 +32,10 @@ class OwnerCounts {
 [[nodiscard]] base::Result<void> change_refcount_order(Image& image, Changes& changes, std::uint32_t order,
                                                        base::Progress& progress);
 
+// The owners of all clusters, those of the refcounts included. Error usage: the image has other faults than refcounts
+// that are too high.
+[[nodiscard]] base::Result<OwnerCounts> count_owners(Image& image, Changes& changes, const Bitmaps& bitmaps);
+
 // Counts all owners and writes refcounts that say so; clears the dirty bit. Error usage: the image has other
 // faults than refcounts that are out of date.
 [[nodiscard]] base::Result<void> recount(Image& image, Changes& changes, const Bitmaps& bitmaps);

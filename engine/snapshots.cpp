@@ -21,6 +21,10 @@ std::vector<std::byte> extra_data(std::uint64_t vm_state, std::uint64_t disk_siz
 
 }  // namespace
 
+ScrapTable Snapshots::table_at(Clusters clusters, std::size_t entries) const {
+  return {.at = base::HostOffset{clusters.first << image_.geometry().cluster_bits()}, .entries = entries};
+}
+
 base::Result<Clusters> Snapshots::place_table(const std::vector<format::Snapshot>& list,
                                               std::uint64_t& length) {
   std::vector<std::byte> bytes;
@@ -50,6 +54,13 @@ base::Result<void> Snapshots::switch_table(std::vector<format::Snapshot> list, C
   if (auto flushed = image_.file.flush(); !flushed) return flushed;
   image_.snapshots = std::move(list);
   image_.snapshot_bytes = length;
+  // Its clusters may be counted again before their new content is there, and would pass for a lost table.
+  if (old.count != 0)
+    if (auto wiped = image_.file.write(
+            old.first << image_.geometry().cluster_bits(),
+            std::vector<std::byte>(static_cast<std::size_t>(old.count << image_.geometry().cluster_bits())));
+        !wiped)
+      return wiped;
   return changes_.refcounts().lower(old);
 }
 
@@ -74,16 +85,21 @@ base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_s
   if (auto done = writer_.give_up(vm_begin + vm_state, image_.l1.size() * span); !done) return done;
   if (auto done = changes_.settle(); !done) return done;
 
+  auto unflagged = image_.l1;  // COPIED speaks of the active table only
+  for (auto& word : unflagged) word &= ~format::copied_flag;
+  const auto l1 = changes_.place(encode_l1(unflagged));
+  if (!l1) return std::unexpected(l1.error());
+  auto noted = note_scrap(image_, {table_at(*l1, unflagged.size())});
   // All that the snapshot will own, counted and durable.
-  if (auto raised = tree_.raise(image_.l1); !raised) return raised;
+  if (noted) noted = tree_.raise(image_.l1);
+  if (!noted) {
+    (void)changes_.refcounts().lower(*l1);
+    return noted;
+  }
   const auto undo = [&](base::Error error) -> base::Result<void> {
     (void)tree_.lower(image_.l1);  // at worst too high
     return std::unexpected(std::move(error));
   };
-  auto unflagged = image_.l1;  // COPIED speaks of the active table only
-  for (auto& word : unflagged) word &= ~format::copied_flag;
-  const auto l1 = changes_.place(encode_l1(unflagged));
-  if (!l1) return undo(l1.error());
   format::Snapshot s;
   s.id = next_id();
   s.name = name;
@@ -115,6 +131,7 @@ base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_s
     return undo(done.error());
   }
   if (auto switched = switch_table(std::move(list), *table, length); !switched) return switched;
+  if (auto dropped = drop_scrap(image_, changes_); !dropped) return dropped;
   // The state belongs to the snapshot; kept here it would be copied with every write.
   if (vm_state != 0)
     if (auto dropped = writer_.give_up(vm_begin, image_.l1.size() * span); !dropped) return dropped;
@@ -148,6 +165,10 @@ base::Result<void> Snapshots::remove(std::size_t index) {
   const auto snapshot = image_.snapshots[index];
   const auto l1 = read_snapshot_l1(image_.file, image_.geometry(), snapshot);
   if (!l1) return std::unexpected(l1.error());
+  if (auto noted =
+          note_scrap(image_, {{.at = snapshot.entry.l1_table_offset, .entries = snapshot.entry.l1_size}});
+      !noted)
+    return noted;
   auto list = image_.snapshots;
   list.erase(list.begin() + static_cast<std::ptrdiff_t>(index));
   std::uint64_t length = 0;
@@ -164,6 +185,7 @@ base::Result<void> Snapshots::remove(std::size_t index) {
       !lowered)
     return lowered;
   if (auto done = changes_.settle(); !done) return done;
+  if (auto done = drop_scrap(image_, changes_); !done) return done;
   if (auto done = tree_.set_copied(); !done) return done;
   return changes_.settle();
 }
@@ -179,14 +201,20 @@ base::Result<void> Snapshots::apply(std::size_t index) {
   for (auto& word : l1) word &= ~format::copied_flag;
   if (auto done = changes_.settle(); !done) return done;
 
-  if (auto raised = tree_.raise(l1); !raised) return raised;
   const auto table = changes_.place(encode_l1(l1));
-  auto done = table ? base::Result<void>{} : std::unexpected(table.error());
+  if (!table) return std::unexpected(table.error());
+  auto done = note_scrap(image_, {table_at(*table, l1.size()),
+                                  {.at = image_.fields().v2.l1_table_offset, .entries = image_.l1.size()}});
+  if (done) done = tree_.raise(l1);
+  if (!done) {
+    (void)changes_.refcounts().lower(*table);
+    return done;
+  }
   // Tables of snapshots may carry COPIED from another time.
-  if (done) done = tree_.clear_copied(l1);
+  done = tree_.clear_copied(l1);
   if (done) done = changes_.commit(true);
   if (!done) {
-    if (table) (void)changes_.refcounts().lower(*table);
+    (void)changes_.refcounts().lower(*table);
     (void)tree_.lower(l1);
     return done;
   }
@@ -195,7 +223,8 @@ base::Result<void> Snapshots::apply(std::size_t index) {
     return switched;  // l1 is the old one now
   if (auto lowered = tree_.lower(l1); !lowered) return lowered;
   if (auto lowered = changes_.refcounts().lower(before); !lowered) return lowered;
-  return changes_.settle();
+  if (auto settled = changes_.settle(); !settled) return settled;
+  return drop_scrap(image_, changes_);
 }
 
 }  // namespace cowvet::engine

@@ -10,6 +10,7 @@
 #include "engine/cluster_writer.hpp"
 #include "engine/image.hpp"
 #include "engine/mapping_tree.hpp"
+#include "engine/scrap.hpp"
 
 namespace cowvet::engine {
 
@@ -34,6 +35,7 @@ class Snapshots {
   [[nodiscard]] base::Result<void> switch_table(std::vector<format::Snapshot> list, Clusters table,
                                                 std::uint64_t length);
   [[nodiscard]] std::string next_id() const;
+  [[nodiscard]] ScrapTable table_at(Clusters clusters, std::size_t entries) const;
 
   Image& image_;
   Changes& changes_;

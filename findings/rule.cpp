@@ -22,9 +22,10 @@ consteval bool names_are_unique() {
 }
 
 // Areas in the order of their numbers.
-constexpr std::string_view areas[] = {"header", "feature",  "ext",        "backing",  "refcount", "l1",
-                                      "l2",     "extl2",    "compressed", "snapshot", "bitmap",   "crypt",
-                                      "luks",   "datafile", "overlap",    "file",     "chain",    "security"};
+constexpr std::string_view areas[] = {"header", "feature", "ext",      "backing",    "refcount",
+                                      "l1",     "l2",      "extl2",    "compressed", "snapshot",
+                                      "bitmap", "crypt",   "luks",     "datafile",   "overlap",
+                                      "file",   "chain",   "security", "libvirt"};
 
 consteval bool names_begin_with_their_area() {
   return std::ranges::all_of(rules::table, [](const Rule& rule) {

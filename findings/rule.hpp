@@ -29,6 +29,7 @@
 #include "findings/rules/header.hpp"
 #include "findings/rules/l1.hpp"
 #include "findings/rules/l2.hpp"
+#include "findings/rules/libvirt.hpp"
 #include "findings/rules/luks.hpp"
 #include "findings/rules/overlap.hpp"
 #include "findings/rules/refcount.hpp"
@@ -53,7 +54,7 @@ consteval auto joined(const Rule (&... areas)[Sizes]) {
 
 inline constexpr auto table =
     joined(header, feature, ext, backing, refcount, l1, l2, extl2, compressed, snapshot, snapshot_state,
-           bitmap, crypt, luks, datafile, overlap, file, chain, security);
+           bitmap, crypt, luks, datafile, overlap, file, chain, security, libvirt);
 
 }  // namespace rules
 

@@ -8,6 +8,7 @@
 #include "format/extensions.hpp"
 #include "format/header.hpp"
 #include "format/luks.hpp"
+#include "format/scrap.hpp"
 #include "format/snapshot.hpp"
 
 namespace cowvet::format {
@@ -32,6 +33,7 @@ constexpr std::array records{
     describe<FeatureName>(),
     describe<BitmapsExtension>(),
     describe<EncryptionExtension>(),
+    describe<ScrapRecord>(),
     describe<SnapshotEntry>(),
     describe<SnapshotExtra>(),
     describe<BitmapEntry>(),

@@ -21,6 +21,7 @@ enum class ExtensionType : std::uint32_t {
   bitmaps = 0x23852875,
   encryption = 0x0537BE77,
   data_file = 0x44415441,
+  scrap = 0x53435250,  // cowvet's own: see scrap.hpp
 };
 
 struct ExtensionHeader {

@@ -12,6 +12,7 @@
 #include "format/header.hpp"
 #include "format/luks.hpp"
 #include "format/refcounts.hpp"
+#include "format/scrap.hpp"
 #include "format/snapshot.hpp"
 #include "fuzz/require.hpp"
 #include "storage/memory.hpp"
@@ -125,6 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::same_again<format::FeatureName>(bytes);
   fuzz::same_again<format::BitmapsExtension>(bytes);
   fuzz::same_again<format::EncryptionExtension>(bytes);
+  fuzz::same_again<format::ScrapRecord>(bytes);
   fuzz::same_again<format::SnapshotExtra>(bytes);
   fuzz::header(bytes);
   fuzz::extensions(bytes);

@@ -1,4 +1,4 @@
-// The engine under examination: a chain of images in memory, to which operations are done as to the model's. Promises:
+// The engine under examination: a tree of images in memory, to which operations are done as to the model's. Promises:
 // nothing is judged here; an operation's error is handed on as it is.
 #pragma once
 #include <map>
@@ -11,11 +11,6 @@
 
 namespace cowvet::model {
 
-// The names of a chain's files, here and in scripts.
-inline constexpr const char* raw_base_name = "base.raw";
-[[nodiscard]] std::string image_name(std::size_t layer);
-[[nodiscard]] std::string data_file_name(std::size_t layer);
-
 class EngineChain {
  public:
   using Files = std::map<std::string, storage::MemoryDevice>;
@@ -24,17 +19,26 @@ class EngineChain {
   [[nodiscard]] base::Result<void> start(const Model& model);
   // Does a fitted operation that `model` has not done yet. Error limit: the image can't count so many owners.
   [[nodiscard]] base::Result<void> perform(const Operation& operation, const Model& model);
-  // The top, closed or not; what was not flushed is gone.
+  // The image in use, closed or not; what was not flushed is gone.
   [[nodiscard]] base::Result<void> open();
+  // Any other one, for reading.
+  [[nodiscard]] base::Result<std::unique_ptr<engine::OpenImage>> look_at(const std::string& name);
 
   [[nodiscard]] engine::Qcow2Disk& disk() { return *top_->qcow2(); }
   [[nodiscard]] const Files& files() const { return files_; }
 
  private:
-  [[nodiscard]] base::Result<void> add_image(const Setting& setting, const std::string& below);
+  [[nodiscard]] base::Result<void> add_image(const Setting& setting, const std::string& data_file,
+                                             const Layer* below);
+  [[nodiscard]] base::Result<void> on_tree(const Operation& operation, const Model& model);
+  [[nodiscard]] base::Result<void> commit(const std::string& active, const std::string& top,
+                                          const std::string& base);
+  [[nodiscard]] base::Result<void> rebase(const std::string& image, const Layer* onto, bool safe);
+  [[nodiscard]] base::Result<void> pull(const std::string& image, const Layer* base);
+  [[nodiscard]] engine::OpenFile opener();
 
   Files files_;
-  std::string name_;  // of the top
+  std::string name_;  // of the image in use
   std::unique_ptr<engine::OpenImage> top_;
 };
 

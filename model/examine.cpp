@@ -1,6 +1,8 @@
 #include "model/examine.hpp"
 
 #include <exception>
+#include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -27,6 +29,7 @@ class Run {
         const auto operation = model_.fitted(wanted);
         if (!operation) continue;
         ++outcome.operations;
+        ++outcome.kinds[operation->index()];
         outcome.disagreement = step(*operation);
         if (!outcome.disagreement && how_.check_every != 0 && outcome.operations % how_.check_every == 0)
           outcome.disagreement = look(outcome.operations % (2 * how_.check_every) == 0);
@@ -45,26 +48,30 @@ class Run {
   Found compare_top() {
     const Layer& layer = model_.top();
     if (auto found = compare(chain_.disk(), layer)) return found;
-    const auto data_file = chain_.files().find(data_file_name(model_.layers().size() - 1));
-    return data_file == chain_.files().end() ? Found{} : compare_data_file(data_file->second.bytes(), layer);
+    return layer.data_file.empty() ? Found{}
+                                   : compare_data_file(chain_.files().at(layer.data_file).bytes(), layer);
   }
 
   Found start() {
     if (auto done = chain_.start(model_); !done) return refused(done.error());
+    freeze();
     return compare_top();
   }
 
   Found step(const Operation& operation) {
     const bool shares =
         std::holds_alternative<CreateSnapshot>(operation) || std::holds_alternative<ApplySnapshot>(operation);
+    if (const auto* rebase = std::get_if<Rebase>(&operation); rebase != nullptr && !rebase->safe)
+      if (auto found = learn_what_is_held()) return found;
+    const bool tree = on_tree(operation);
+    const auto used_before = model_.top().name;
     const auto done = chain_.perform(operation, model_);
     if (done) {
       if (auto found = lose_bitmaps(operation)) return found;
-      if (std::holds_alternative<AddOverlay>(operation)) {
-        if (auto found = look_below()) return found;
-        freeze();
-      }
+      const auto written = tree ? written_by(operation) : std::set<std::string>{};
       model_.apply(operation);
+      if (tree)
+        if (auto found = look_at_tree(written, used_before)) return found;
     } else if (!shares || done.error().kind != base::ErrorKind::limit) {
       return refused(done.error());
     } else {
@@ -73,11 +80,70 @@ class Run {
     return compare_top();
   }
 
+  // What the layer holds decides what it shows over another backing file.
+  Found learn_what_is_held() {
+    const Layer& layer = model_.top();
+    std::vector<Held> held;
+    for (std::uint64_t at = 0; at < layer.size(); at += layer.setting.piece()) {
+      const auto extent = chain_.disk().extent(base::GuestOffset{at}, layer.size() - at);
+      if (!extent) return refused(extent.error());
+      held.push_back(extent->allocated ? Held::yes : Held::no);
+    }
+    model_.learn(model_.used(), held);
+    return {};
+  }
+
+  // The files that an operation on the tree may write, as the tree is before it.
+  std::set<std::string> written_by(const Operation& operation) const {
+    std::set<std::string> names;
+    const auto add = [&](std::size_t image) {
+      names.insert(model_.layers()[image].name);
+      names.insert(model_.layers()[image].data_file);
+    };
+    const auto chain = model_.chain_of(model_.used());
+    const auto commit = [&](std::size_t top, std::size_t base) {
+      add(chain[base]);
+      if (top != 0 || base == 1) add(chain[top == 0 ? 0 : top - 1]);
+    };
+    if (const auto* o = std::get_if<Commit>(&operation)) commit(o->top, o->base);
+    if (std::holds_alternative<Rebase>(operation)) add(model_.used());
+    if (const auto* o = std::get_if<Pull>(&operation)) add(chain[o->image]);
+    if (const auto* o = std::get_if<RemoveLayer>(&operation)) {
+      if (!o->upwards) commit(o->which, o->which + 1);
+      for (const auto overlay : model_.overlays_of(chain[o->which])) add(overlay);
+    }
+    return names;
+  }
+
+  // Every image that is valid reads as it must, and is sound; nothing else was written.
+  Found look_at_tree(const std::set<std::string>& written, const std::string& used_before) {
+    if (auto found = look_below(written, used_before)) return found;
+    freeze(written);
+    for (std::size_t i = 0; i < model_.layers().size(); ++i) {
+      const Layer& layer = model_.layers()[i];
+      if (!layer.valid || i == model_.used()) continue;
+      if (layer.raw) {
+        if (same(chain_.files().at(layer.name).bytes(), layer.disk.content)) continue;
+        return Disagreement{Oracle::content, layer.name + " holds something else"};
+      }
+      auto image = chain_.look_at(layer.name);
+      if (!image) return refused(image.error());
+      auto found = compare(*(*image)->qcow2(), layer);
+      if (!found && !layer.data_file.empty())
+        found = compare_data_file(chain_.files().at(layer.data_file).bytes(), layer);
+      if (!found && written.contains(layer.name)) found = look_at(layer, leaks_[layer.name], true);
+      if (!found) continue;
+      found->what = layer.name + ": " + found->what;
+      return found;
+    }
+    return {};
+  }
+
   // After an end without closing, bitmaps that had recorded something can't be trusted; others need not be so.
   Found lose_bitmaps(const Operation& operation) {
     const auto* reopened = std::get_if<Reopen>(&operation);
     if (reopened == nullptr || reopened->properly) return {};
-    leaks_ = Leaks::shared_tables_too;
+    leaks_[model_.top().name] = Leaks::allowed;
     const auto list = chain_.disk().bitmaps();
     for (std::size_t i = 0; i < list.size() && i < model_.top().bitmaps.size(); ++i) {
       if (list[i].in_use)
@@ -92,13 +158,14 @@ class Run {
   // What the image is worth to others: flushed it has leaks at worst, closed nothing is wrong.
   Found look(bool closed) {
     auto& disk = chain_.disk();
+    const auto leaks = leaks_[model_.top().name];
     if (auto done = closed ? disk.close() : disk.flush(); !done) return refused(done.error());
     if (closed || !disk.header().dirty())
-      if (auto found = look_at_top(closed ? leaks_ : Leaks::shared_tables_too, closed)) return found;
+      if (auto found = look_at(model_.top(), closed ? leaks : Leaks::allowed, closed)) return found;
     if (!closed) return {};
-    if (auto found = look_below()) return found;
+    if (auto found = look_below({}, model_.top().name)) return found;
     if (how_.peer)
-      if (auto against = how_.peer(chain_.files(), model_, leaks_ != Leaks::none); !against.empty())
+      if (auto against = how_.peer(chain_.files(), model_, leaks != Leaks::none); !against.empty())
         return Disagreement{Oracle::peer, std::move(against)};
     const Reopen reopen{};
     model_.apply(reopen);
@@ -106,34 +173,40 @@ class Run {
     return {};
   }
 
-  Found look_at_top(Leaks leaks, bool deep) {
-    const std::size_t top = model_.layers().size() - 1;
-    const auto data_file = chain_.files().find(data_file_name(top));
-    auto against = findings(chain_.files().at(image_name(top)), leaks, deep,
-                            data_file != chain_.files().end() ? &data_file->second : nullptr);
+  Found look_at(const Layer& layer, Leaks leaks, bool deep) {
+    auto against = findings(chain_.files().at(layer.name), leaks, deep,
+                            layer.data_file.empty() ? nullptr : &chain_.files().at(layer.data_file));
     if (against.empty()) return {};
     return Disagreement{Oracle::check, std::move(against)};
   }
 
-  Found look_below() const {
-    for (const auto& [name, bytes] : frozen_)
-      if (!same(chain_.files().at(name).bytes(), bytes))
-        return Disagreement{Oracle::below, name + " was changed"};
+  // Files that nothing may have been done to: all but `used` and its data file, and those that are named.
+  Found look_below(const std::set<std::string>& written, const std::string& used) const {
+    for (const auto& [name, bytes] : frozen_) {
+      const auto file = chain_.files().find(name);
+      if (file == chain_.files().end() || written.contains(name) || name == used || name == used + ".data")
+        continue;
+      if (!same(file->second.bytes(), bytes)) return Disagreement{Oracle::below, name + " was changed"};
+    }
     return {};
   }
-  // Every file but the new image's is one that must not change any more.
-  void freeze() {
-    leaks_ = Leaks::none;
-    const std::size_t top = model_.layers().size();
+  // From now on every file but those of the image in use must stay as it is.
+  void freeze(const std::set<std::string>& written = {}) {
+    const Layer& used = model_.top();
+    std::erase_if(frozen_, [&](const auto& frozen) {
+      const auto& name = frozen.first;
+      return name == used.name || name == used.data_file || written.contains(name) ||
+             !chain_.files().contains(name);
+    });
     for (const auto& [name, file] : chain_.files())
-      if (name != image_name(top) && name != data_file_name(top)) frozen_.try_emplace(name, file.bytes());
+      if (name != used.name && name != used.data_file) frozen_.try_emplace(name, file.bytes());
   }
 
   const Sequence& sequence_;
   const Examination& how_;
   Model model_;
   EngineChain chain_;
-  Leaks leaks_ = Leaks::none;
+  std::map<std::string, Leaks> leaks_;  // that images may have, since they were not closed
   std::map<std::string, std::vector<std::byte>> frozen_;
 };
 

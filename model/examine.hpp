@@ -33,6 +33,9 @@ struct Disagreement {
 struct Outcome {
   std::uint64_t operations = 0;  // done, the last of them with the disagreement if there is one
   std::optional<Disagreement> disagreement;
+  KindCounts kinds{};                // the operations again
+  KnownCounts met{};                 // known differences that operations would have met
+  std::optional<base::Error> error;  // nothing was examined: what is needed for that failed
 };
 
 struct Examination {

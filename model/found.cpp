@@ -21,11 +21,6 @@ std::string findings(const storage::Device& device, Leaks leaks, bool deep,
     if (f.severity < findings::Severity::leak ||
         (leaks != Leaks::none && f.severity == findings::Severity::leak))
       continue;
-    if (f.rule->name == "refcount/leak-holds-table" &&
-        (leaks >= Leaks::tables_too ||
-         (leaks == Leaks::allowed && f.detail.find(", 0 have no other owner") != std::string::npos)))
-      continue;
-    if (f.rule->name == "l1/entry-lost" && leaks >= Leaks::shared_tables_too) continue;
     text += fmt::format("{} {} at {}", findings::to_string(f.severity), f.rule->name, f.where);
     if (f.host) text += fmt::format(" [{:#x} +{:#x}]", f.host->begin.raw(), f.host->length);
     text += fmt::format(" expected {}, actual {} {}\n", findings::to_string(f.expected),

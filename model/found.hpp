@@ -10,11 +10,7 @@ namespace cowvet::model {
 
 enum class Leaks : std::uint8_t {
   none,
-  allowed,     // and with them a leaked L2 table whose content another table has too
-  tables_too,  // any leaked table, as giving up a snapshot may leave
-  // A table that only a snapshot names any more, counted for the disk too until that is counted down, looks as if a
-  // snapshot that has nothing there had lost it.
-  shared_tables_too,
+  allowed,  // what a crash may leave: nothing above severity leak
 };
 
 // One line a finding, warnings left out; empty for none. `deep` reads all data too, with the external data file.

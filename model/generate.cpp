@@ -88,6 +88,10 @@ rc::Gen<Operation> operations(const Setting& setting, const Wishes& wishes) {
   const auto preallocation =
       gen::elementOf(std::vector{Preallocation::off, Preallocation::off, Preallocation::metadata,
                                  Preallocation::falloc, Preallocation::full});
+  // How often what is done to snapshots, and to chains, is chosen.
+  const bool all = wishes.profile == Profile::all;
+  const std::size_t snapshots = all ? 1 : wishes.profile == Profile::snapshots ? 3 : 0;
+  const std::size_t chains = all ? 1 : wishes.profile == Profile::chains ? 6 : 0;
   return gen::weightedOneOf<Operation>({
       {24, one<Write>(range, fills())},
       {10, one<WriteCompressed>(range, fills())},
@@ -95,17 +99,23 @@ rc::Gen<Operation> operations(const Setting& setting, const Wishes& wishes) {
       {12, one<Discard>(range)},
       {6, one<Flush>()},
       {4, one<Reopen>(gen::weightedElement<bool>({{2, true}, {1, false}}))},
-      {6, one<CreateSnapshot>()},
-      {4, one<ApplySnapshot>(which)},
-      {3, one<RemoveSnapshot>(which)},
+      {6 * snapshots, one<CreateSnapshot>()},
+      {4 * snapshots, one<ApplySnapshot>(which)},
+      {3 * snapshots, one<RemoveSnapshot>(which)},
       {10, one<Resize>(uniform<std::uint64_t>(0, largest_disk(setting)), preallocation)},
-      {5,
+      {5 * snapshots,
        one<AddBitmap>(
            gen::map(uniform<unsigned>(9, 16), [](unsigned bits) { return std::uint64_t{1} << bits; }), flag)},
-      {1, one<RemoveBitmap>(which)},
-      {1, one<ClearBitmap>(which)},
-      {1, one<EnableBitmap>(which, flag)},
-      {2, one<AddOverlay>(settings(wishes))},
+      {snapshots, one<RemoveBitmap>(which)},
+      {snapshots, one<ClearBitmap>(which)},
+      {snapshots, one<EnableBitmap>(which, flag)},
+      {2 * chains, one<AddOverlay>(settings(wishes), gen::weightedOneOf<std::uint32_t>(
+                                                         {{2, gen::just<std::uint32_t>(0)}, {1, which}}))},
+      {chains, one<Use>(which)},
+      {2 * chains, one<Commit>(which, which)},
+      {chains, one<Rebase>(which, gen::weightedElement<bool>({{3, true}, {1, false}}))},
+      {2 * chains, one<Pull>(which, which)},
+      {chains, one<RemoveLayer>(which, flag)},
   });
 }
 
@@ -122,27 +132,6 @@ void note_options(const Sequence& sequence, std::set<std::string>& options) {
       options.insert(described(fitted(overlay->setting, true), true));
 }
 
-// Goes to the first simpler sequence that fails too, until none does.
-void shrink(rc::Shrinkable<Sequence> failing, const Try& attempt, const Search& search, Searched& found) {
-  int attempts = 0;
-  for (bool simpler = true; simpler;) {
-    simpler = false;
-    auto candidates = failing.shrinks();
-    while (auto candidate = candidates.next()) {
-      if (++attempts > search.most_shrinks) break;
-      auto outcome = attempt(candidate->value());
-      if (!outcome.disagreement) continue;
-      failing = *candidate;
-      found.disagreement = std::move(outcome.disagreement);
-      simpler = true;
-      break;
-    }
-  }
-  found.script = script(failing.value(), search.scope);
-}
-
-}  // namespace
-
 rc::Gen<Sequence> sequences(const Wishes& wishes) {
   const auto base = gen::weightedOneOf<std::uint64_t>(
       {{2, gen::just<std::uint64_t>(0)}, {1, uniform<std::uint64_t>(1, 200'000)}});
@@ -157,17 +146,49 @@ rc::Gen<Sequence> sequences(const Wishes& wishes) {
   });
 }
 
+bool enough(const Search& search, const Searched& found) {
+  return found.error || (search.enough && search.enough(found));
+}
+
+// Goes to the first simpler sequence that fails too, until none does.
+void shrink(rc::Shrinkable<Sequence> failing, const Try& attempt, const Search& search, Searched& found) {
+  int attempts = 0;
+  for (bool simpler = true; simpler;) {
+    simpler = false;
+    auto candidates = failing.shrinks();
+    while (auto candidate = candidates.next()) {
+      if (++attempts > search.most_shrinks || enough(search, found)) break;
+      auto outcome = attempt(candidate->value());
+      if (outcome.error || !outcome.disagreement) continue;
+      failing = *candidate;
+      found.disagreement = std::move(outcome.disagreement);
+      simpler = true;
+      break;
+    }
+  }
+  found.failing = failing.value();
+  found.script = script(*found.failing, search.scope);
+}
+
+}  // namespace
+
 Searched search(const Search& search, const Try& attempt) {
   Searched found;
   const auto generator = sequences(search.wishes);
   rc::Random random(search.seed);
-  while (found.operations < search.operations && !found.disagreement) {
+  while (found.operations < search.operations && !found.disagreement && !enough(search, found)) {
     const auto generated = generator(random.split(), rc::kNominalSize);
     const auto sequence = generated.value();
+    auto outcome = attempt(sequence);
+    if (outcome.error) {
+      found.error = std::move(outcome.error);
+      break;
+    }
     note_options(sequence, found.options);
     ++found.sequences;
-    auto outcome = attempt(sequence);
     found.operations += outcome.operations;
+    for (std::size_t i = 0; i < found.met.size(); ++i) found.met[i] += outcome.met[i];
+    for (std::size_t i = 0; i < found.kinds.size(); ++i) found.kinds[i] += outcome.kinds[i];
     if (!outcome.disagreement) continue;
     found.disagreement = std::move(outcome.disagreement);
     shrink(generated, attempt, search, found);

@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint64_t sector = 512;
 constexpr std::size_t most_snapshots = 3;
 constexpr std::size_t most_bitmaps = 2;
-constexpr std::size_t most_layers = 4;
+
 constexpr std::uint64_t most_bits = 128;  // of a bitmap when it is made
 
 std::uint64_t up(std::uint64_t a, std::uint64_t unit) { return (a + unit - 1) / unit * unit; }
@@ -75,6 +75,7 @@ void follow_size(Layer& layer) {
   for (auto& bitmap : layer.bitmaps) {
     bitmap.changed = true;
     bitmap.marked.resize(up(layer.size(), bitmap.granularity) / bitmap.granularity);
+    bitmap.perhaps.resize(bitmap.marked.size());
   }
 }
 
@@ -106,13 +107,6 @@ void discard(Layer& layer, const Discard& o) {
   }
 }
 
-bool holds_any(const Layer& layer, const Range& range) {
-  const std::uint64_t piece = layer.setting.piece();
-  for (std::uint64_t at = range.at; at < range.end(); at += piece)
-    if (layer.disk.held[at / piece] != Held::no) return true;
-  return false;
-}
-
 // A bitmap that can't be trusted can only be removed.
 template <class T>
 std::optional<Operation> of_trusted_bitmap(const Layer& layer, T o) {
@@ -127,117 +121,144 @@ std::optional<Operation> of_trusted_bitmap(const Layer& layer, T o) {
 std::string Layer::next_snapshot() const { return fmt::format("s{}", named + 1); }
 std::string Layer::next_bitmap() const { return fmt::format("b{}", named + 1); }
 
-Model::Model(std::uint64_t raw_base, const Setting& first, Scope scope)
-    : raw_base_(std::min(up(raw_base, sector), largest_disk(first))), scope_(scope) {
-  const auto below = filled(raw_base_fill, raw_base_);
-  add_layer(model::fitted(first, raw_base_ != 0), raw_base_ == 0 ? nullptr : &below);
+Model::Model(std::uint64_t raw_base, const Setting& first, Scope scope) : scope_(scope) {
+  raw_base = std::min(up(raw_base, sector), largest_disk(first));
+  std::optional<std::size_t> below;
+  if (raw_base != 0) {
+    Layer base;
+    base.name = raw_base_name;
+    base.raw = true;
+    base.disk.content = filled(raw_base_fill, raw_base);
+    layers_.push_back(std::move(base));
+    below = 0;
+  }
+  const auto setting = model::fitted(first, below.has_value());
+  add_layer(scope == Scope::peer ? comparable(setting).setting : setting, below);
 }
 
-void Model::add_layer(const Setting& setting, const std::vector<std::byte>* below) {
+std::string Model::next_image() const {
+  const std::size_t raw = !layers_.empty() && layers_.front().raw ? 1 : 0;
+  return fmt::format("image{}.qcow2", layers_.size() - raw);
+}
+std::string Model::next_data_file() const { return next_image() + ".data"; }
+
+void Model::add_layer(const Setting& setting, std::optional<std::size_t> below) {
   Layer layer;
+  layer.name = next_image();
+  if (setting.data_file != DataFile::none) layer.data_file = next_data_file();
   layer.setting = setting;
-  layer.over_backing = below != nullptr;
   const bool mapped =
       setting.preallocation != engine::Preallocation::off || setting.data_file == DataFile::raw;
   set_size(layer, setting.size);
   std::ranges::fill(layer.disk.held, mapped ? Held::unknown : Held::no);
-  if (below != nullptr) {
-    layer.backed = below->size();
-    std::copy_n(below->begin(), steps(std::min(layer.backed, setting.size)), layer.disk.content.begin());
-  }
   layers_.push_back(std::move(layer));
+  used_ = layers_.size() - 1;
+  stand_on(used_, below);
+  used_layer().disk.content = shown_below(used_, below);
 }
 
-std::optional<Operation> Model::fitted(const Operation& operation) const {
+namespace {
+
+// Of what differs, only what is no matter of QEMU's. What overlays stand on is changed only when that is insisted on,
+// which scripts of trees would have to; and there are no words for the keys of backing files.
+std::optional<Operation> of_verbs(const Operation& possible, const Comparable& compared, const Model& model) {
+  const auto encrypted = [](const Layer& layer) {
+    return layer.setting.encryption != format::CryptMethod::none;
+  };
+  const bool overlay = std::holds_alternative<AddOverlay>(possible);
+  if (on_tree(possible) && (!overlay || std::ranges::any_of(model.layers(), encrypted))) return {};
+  const bool ours = compared.met == Known::ended_without_closing || compared.met == Known::narrow_refcounts;
+  return ours ? compared.operation : possible;
+}
+
+}  // namespace
+
+std::optional<Operation> Model::fitted(const Operation& operation, KnownCounts* met) const {
+  auto possible = possible_here(operation);
+  if (!possible || scope_ == Scope::all) return possible;
+  const auto compared = comparable(*possible, *this);
+  if (scope_ == Scope::verbs) return of_verbs(*possible, compared, *this);
+  if (compared.met && met != nullptr) ++(*met)[static_cast<std::size_t>(*compared.met)];
+  return compared.operation;
+}
+
+std::optional<Operation> Model::possible_here(const Operation& operation) const {
   const Layer& layer = top();
   const Setting& s = layer.setting;
-  const bool peer = scope_ == Scope::peer;
   using Fitted = std::optional<Operation>;
-  return std::visit(
-      Overloaded{
-          [&](Write o) -> Fitted {
-            o.range = inside(o.range, layer.size());
-            return o;
-          },
-          [&](WriteCompressed o) -> Fitted {
-            if (!s.compressible()) return {};
-            o.range = inside(o.range, layer.size());
-            const std::uint64_t end = std::min(up(o.range.end(), s.cluster_size), layer.size());
-            o.range.at = down(o.range.at, s.cluster_size);
-            o.range.length = end - o.range.at;
-            if (peer && holds_any(layer, o.range)) return {};  // QEMU compresses new clusters only
-            return o;
-          },
-          [&](Zero o) -> Fitted {
-            o.range = inside(o.range, layer.size());
-            return o;
-          },
-          [&](Discard o) -> Fitted {
-            // QEMU shows the backing file again there.
-            if (peer && s.version == 2 && layer.over_backing) return {};
-            o.range = inside(o.range, layer.size());
-            return o;
-          },
-          [&](Flush o) -> Fitted { return o; },
-          [&](Reopen o) -> Fitted {
-            o.properly = o.properly || scope_ != Scope::all;
-            return o;
-          },
-          [&](CreateSnapshot o) -> Fitted {
-            if (s.data_file != DataFile::none || layer.snapshots.size() >= most_snapshots) return {};
-            // Where counts may reach their limit, who reaches it when is nobody's promise.
-            if (scope_ != Scope::all && s.refcount_bits < 8) return {};
-            return o;
-          },
-          [&](ApplySnapshot o) -> Fitted {
-            if (layer.snapshots.empty()) return {};
-            if (peer && !layer.bitmaps.empty()) return {};  // QEMU does not mark what changes
-            o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
-            return o;
-          },
-          [&](RemoveSnapshot o) -> Fitted {
-            if (layer.snapshots.empty()) return {};
-            o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
-            return o;
-          },
-          [&](Resize o) -> Fitted {
-            // Where the snapshots' sizes can't be noted, they would be lost; both refuse.
-            if (s.version == 2 && !layer.snapshots.empty()) return {};
-            if (peer && s.version == 2 && layer.over_backing) return {};
-            // QEMU preallocates in space that other data left: docs/peers.md.
-            if (peer && (layer.over_backing || o.preallocation == engine::Preallocation::metadata))
-              o.preallocation = engine::Preallocation::off;
-            o.size = std::clamp(down(o.size, sector), sector, largest_disk(s));
-            if (o.size <= layer.size()) o.preallocation = engine::Preallocation::off;
-            // QEMU shows again what lay there before an earlier shrinking: docs/peers.md.
-            if (peer && o.size > layer.size() && layer.size() % s.cluster_size != 0) return {};
-            return o;
-          },
-          [&](AddBitmap o) -> Fitted {
-            if (s.version == 2 || layer.bitmaps.size() >= most_bitmaps) return {};
-            o.granularity =
-                std::clamp(std::bit_floor(o.granularity),
-                           std::bit_ceil(up(largest_disk(s) / most_bits, sector)), std::uint64_t{1} << 20);
-            return o;
-          },
-          [&](RemoveBitmap o) -> Fitted {
-            if (layer.bitmaps.empty()) return {};
-            o.which %= static_cast<std::uint32_t>(layer.bitmaps.size());
-            return o;
-          },
-          [&](ClearBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
-          [&](EnableBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
-          [&](AddOverlay o) -> Fitted {
-            if (layers_.size() >= most_layers) return {};
-            o.setting = model::fitted(o.setting, true);
-            return o;
-          },
-      },
-      operation);
+  return std::visit(Overloaded{
+                        [&](Write o) -> Fitted {
+                          o.range = inside(o.range, layer.size());
+                          return o;
+                        },
+                        [&](WriteCompressed o) -> Fitted {
+                          if (!s.compressible()) return {};
+                          o.range = inside(o.range, layer.size());
+                          const std::uint64_t end = std::min(up(o.range.end(), s.cluster_size), layer.size());
+                          o.range.at = down(o.range.at, s.cluster_size);
+                          o.range.length = end - o.range.at;
+                          return o;
+                        },
+                        [&](Zero o) -> Fitted {
+                          o.range = inside(o.range, layer.size());
+                          return o;
+                        },
+                        [&](Discard o) -> Fitted {
+                          o.range = inside(o.range, layer.size());
+                          return o;
+                        },
+                        [&](Flush o) -> Fitted { return o; },
+                        [&](Reopen o) -> Fitted { return o; },
+                        [&](CreateSnapshot o) -> Fitted {
+                          if (s.data_file != DataFile::none || layer.snapshots.size() >= most_snapshots)
+                            return {};
+                          return o;
+                        },
+                        [&](ApplySnapshot o) -> Fitted {
+                          if (layer.snapshots.empty()) return {};
+                          o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
+                          return o;
+                        },
+                        [&](RemoveSnapshot o) -> Fitted {
+                          if (layer.snapshots.empty()) return {};
+                          o.which %= static_cast<std::uint32_t>(layer.snapshots.size());
+                          return o;
+                        },
+                        [&](Resize o) -> Fitted {
+                          // Where the snapshots' sizes can't be noted, they would be lost; both refuse.
+                          if (s.version == 2 && !layer.snapshots.empty()) return {};
+                          o.size = std::clamp(down(o.size, sector), sector, largest_disk(s));
+                          if (o.size <= layer.size()) o.preallocation = engine::Preallocation::off;
+                          return o;
+                        },
+                        [&](AddBitmap o) -> Fitted {
+                          if (s.version == 2 || layer.bitmaps.size() >= most_bitmaps) return {};
+                          o.granularity = std::clamp(std::bit_floor(o.granularity),
+                                                     std::bit_ceil(up(largest_disk(s) / most_bits, sector)),
+                                                     std::uint64_t{1} << 20);
+                          return o;
+                        },
+                        [&](RemoveBitmap o) -> Fitted {
+                          if (layer.bitmaps.empty()) return {};
+                          o.which %= static_cast<std::uint32_t>(layer.bitmaps.size());
+                          return o;
+                        },
+                        [&](ClearBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
+                        [&](EnableBitmap o) -> Fitted { return of_trusted_bitmap(layer, o); },
+                        [&](const AddOverlay& o) -> Fitted { return fitted_overlay(o); },
+                        [&](const Use& o) -> Fitted { return fitted_use(o); },
+                        [&](const Commit& o) -> Fitted { return fitted_commit(o); },
+                        [&](const Rebase& o) -> Fitted { return fitted_rebase(o); },
+                        [&](const Pull& o) -> Fitted { return fitted_pull(o); },
+                        [&](const RemoveLayer& o) -> Fitted { return fitted_removal(o); },
+                    },
+                    operation);
 }
 
 void Model::apply(const Operation& operation) {
-  Layer& layer = layers_.back();
+  Layer& layer = used_layer();
+  if (on_tree(operation))
+    for (auto& bitmap : layer.bitmaps) bitmap.changed = false;
   std::visit(Overloaded{
                  [&](const Write& o) {
                    put(layer, o.range, filled(o.fill, o.range.length));
@@ -291,22 +312,31 @@ void Model::apply(const Operation& operation) {
                    auto& bitmap = layer.bitmaps[o.which];
                    bitmap.changed = true;
                    bitmap.marked.assign(bitmap.marked.size(), false);
+                   bitmap.perhaps = bitmap.marked;
                  },
                  [&](const EnableBitmap& o) {
                    auto& bitmap = layer.bitmaps[o.which];
                    bitmap.changed = bitmap.changed || bitmap.enabled != o.enabled;
                    bitmap.enabled = o.enabled;
                  },
-                 [&](const AddOverlay& o) {
-                   const auto below = layer.disk.content;
-                   add_layer(o.setting, &below);
+                 [&](const AddOverlay& o) { add_layer(o.setting, o.over == 0 ? used_ : o.over - 1); },
+                 [&](const Use& o) { used_ = o.which; },
+                 [&](const Commit& o) { commit(chain_of(used_), o.top, o.base); },
+                 [&](const Rebase& o) {
+                   const auto onto = o.onto == 0 ? std::nullopt : std::optional<std::size_t>(o.onto - 1);
+                   o.safe ? rebase(used_, onto) : rename(used_, onto);
                  },
+                 [&](const Pull& o) {
+                   const auto chain = chain_of(used_);
+                   pull(chain[o.image], o.base == 0 ? std::nullopt : std::optional(chain[o.base]));
+                 },
+                 [&](const RemoveLayer& o) { remove_layer(o); },
              },
              operation);
 }
 
 void Model::refuse(const Operation& operation) {
-  if (std::holds_alternative<ApplySnapshot>(operation)) mark(layers_.back(), {0, top().size()});
+  if (std::holds_alternative<ApplySnapshot>(operation)) mark(used_layer(), {0, top().size()});
 }
 
 }  // namespace cowvet::model

@@ -9,7 +9,9 @@
 #include "base/text.hpp"
 #include "base/version.hpp"
 #include "reports/finding_json.hpp"
+#include "reports/libvirt.hpp"
 #include "reports/place.hpp"
+#include "reports/tree.hpp"
 
 namespace cowvet::reports {
 
@@ -73,27 +75,18 @@ class Tree {
   }
 
  private:
-  struct Due {
-    std::size_t node;
-    std::string prefix;
-    bool root, last;
-  };
   [[nodiscard]] const std::vector<Node>& nodes() const { return report_.graph.nodes; }
 
-  // Without recursion: a chain may be as deep as a folder has files.
   void show(std::size_t root) {
-    std::vector<Due> due{{root, "", true, true}};
-    while (!due.empty()) {
-      const auto [index, prefix, is_root, last] = std::move(due.back());
-      due.pop_back();
-      line(index, is_root ? "" : prefix + (last ? "└─ " : "├─ "));
-      if (shown_[index]) continue;  // the circle closes
-      shown_[index] = true;
-      const auto below = is_root ? "" : prefix + (last ? "   " : "│  ");
-      const auto& overlays = nodes()[index].overlays;
-      for (std::size_t i = overlays.size(); i-- > 0;)
-        due.push_back({overlays[i], below, false, i + 1 == overlays.size()});
-    }
+    draw_tree(
+        root,
+        [&](std::size_t index, const std::string& prefix) {
+          line(index, prefix);
+          const bool before = shown_[index];
+          shown_[index] = true;
+          return !before;  // a circle closes
+        },
+        [&](std::size_t index) -> const std::vector<std::size_t>& { return nodes()[index].overlays; });
   }
 
   void line(std::size_t index, const std::string& prefix) {
@@ -182,20 +175,25 @@ std::string described(const Node& node) {
 std::string chain_text(const ChainReport& report, const TextOptions& options) {
   std::string out;
   Tree(report, out).all();
-  const auto& nodes = report.graph.nodes;
   std::uint64_t notes = 0;
-  for (const auto& node : nodes)
-    for (const auto& finding : node.findings) {
-      if (finding.severity == Severity::note && !options.verbose) {
-        ++notes;
-        continue;
-      }
-      out += fmt::format("\n{} {} ({}): {}\n  {}\n    {}\n", to_string(finding.severity), finding.rule->name,
-                         finding.rule->code, finding.rule->title, base::escape(node.file),
-                         wrapped(place(finding, PlaceDetail::all), 6, options.width));
-      out += "  " + wrapped(finding.rule->consequence, 2, options.width) + '\n';
-      out += "  " + wrapped(finding.rule->advice, 2, options.width) + '\n';
+  const auto tell = [&](const std::string& file, const findings::Finding& finding) {
+    if (finding.severity == Severity::note && !options.verbose) {
+      ++notes;
+      return;
     }
+    out += fmt::format("\n{} {} ({}): {}\n  {}\n    {}\n", to_string(finding.severity), finding.rule->name,
+                       finding.rule->code, finding.rule->title, base::escape(file),
+                       wrapped(place(finding, PlaceDetail::all), 6, options.width));
+    out += "  " + wrapped(finding.rule->consequence, 2, options.width) + '\n';
+    out += "  " + wrapped(finding.rule->advice, 2, options.width) + '\n';
+  };
+  if (report.libvirt) {
+    out += libvirt_text(*report.libvirt);
+    for (const auto& file : report.libvirt->files)
+      for (const auto& finding : file.findings) tell(file.file, finding);
+  }
+  for (const auto& node : report.graph.nodes)
+    for (const auto& finding : node.findings) tell(node.file, finding);
   if (notes > 0)
     out += fmt::format("\n{} on legal but unusual things: shown with --verbose\n", some(notes, "note"));
   for (const auto& check : report.checks)
@@ -207,6 +205,7 @@ std::string chain_json(const ChainReport& report) {
   Json json{{"schema", "cowvet.chain/1"}, {"tool", {{"name", "cowvet"}, {"version", base::version}}}};
   json["nodes"] = Json::array();
   for (std::size_t i = 0; i < report.graph.nodes.size(); ++i) json["nodes"].push_back(node_json(report, i));
+  if (report.libvirt) json["libvirt"] = libvirt_json(*report.libvirt);
   return json.dump(4, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "analyzer/graph.hpp"
+#include "analyzer/libvirt.hpp"
 #include "reports/report.hpp"
 #include "reports/text.hpp"
 
@@ -16,6 +17,7 @@ struct ChainReport {
   analyzer::Graph graph;
   std::vector<std::optional<Report>>
       checks;  // beside graph.nodes: the check of each image, where one was made
+  std::optional<analyzer::Libvirt> libvirt{};  // where its XML was asked for
 };
 
 [[nodiscard]] std::string chain_text(const ChainReport& report, const TextOptions& options);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <system_error>
 
 #include <sys/stat.h>
@@ -48,6 +49,8 @@ void read_statement(std::string_view text, BuiltSet& set) {
     all(set.locked);
   } else if (verb == "give") {
     all(set.given);
+  } else if (verb == "libvirt") {
+    all(set.libvirt);
   } else if (verb == "options") {
     read_options(line, verb,
                  {{"follow_json", {}, &set.follow_json},
@@ -60,7 +63,7 @@ void read_statement(std::string_view text, BuiltSet& set) {
   } else {
     throw Complaint{
         fmt::format("'{}' is none of raw, folder, pipe, link, modified, locked, give, "
-                    "options, expect and file",
+                    "libvirt, options, expect, text and file",
                     verb)};
   }
   line.expect_end();
@@ -71,15 +74,21 @@ void read_statement(std::string_view text, BuiltSet& set) {
 base::Result<BuiltSet> build_set(std::string_view text, std::string_view name) {
   BuiltSet set;
   std::uint32_t number = 0;
-  std::string recipe, file;
+  std::string content, file;
   std::uint32_t begin = 0;
+  bool is_text = false;
   const auto finish_file = [&]() -> base::Result<void> {
     if (file.empty()) return {};
-    // Empty lines in front, so that errors name the line in the set.
-    auto image = build(std::string(begin, '\n') + recipe, name);
-    if (!image) return std::unexpected(std::move(image.error()));
-    set.files.push_back({file, std::move(*image)});
-    recipe.clear();
+    if (is_text) {
+      const auto bytes = std::as_bytes(std::span(content));
+      set.raw.emplace_back(file, std::vector<std::byte>(bytes.begin(), bytes.end()));
+    } else {
+      // Empty lines in front, so that errors name the line in the set.
+      auto image = build(std::string(begin, '\n') + content, name);
+      if (!image) return std::unexpected(std::move(image.error()));
+      set.files.push_back({file, std::move(*image)});
+    }
+    content.clear();
     return {};
   };
   try {
@@ -87,15 +96,17 @@ base::Result<BuiltSet> build_set(std::string_view text, std::string_view name) {
       ++number;
       const std::string_view line = text.substr(0, text.find('\n'));
       text.remove_prefix(std::min(line.size() + 1, text.size()));
-      if (line.starts_with("file ")) {
+      const bool begins_text = line.starts_with("text ");
+      if (begins_text || line.starts_with("file ")) {
         if (auto finished = finish_file(); !finished) return std::unexpected(std::move(finished.error()));
         Scanner rest(line.substr(5));
         file = rest.text();
         rest.expect_end();
         begin = number;
+        is_text = begins_text;
       } else if (!file.empty()) {
-        recipe += line;
-        recipe += '\n';
+        content += line;
+        content += '\n';
       } else if (line.starts_with('#')) {
         const auto words = line.substr(std::min(line.find_first_not_of("# "), line.size()));
         set.title += fmt::format("{}{}", set.title.empty() ? "" : " ", words);

@@ -29,7 +29,8 @@ struct BuiltSet {
   std::vector<File> files;                                     // images, in order
   std::vector<std::pair<std::string, std::int64_t>> modified;  // name and seconds from now
   std::vector<std::string> locked;                             // held by a writer
-  std::vector<std::string> given;  // what the chain is asked for; every image otherwise
+  std::vector<std::string> given;    // what the chain is asked for; every image otherwise
+  std::vector<std::string> libvirt;  // what is given to --libvirt
   bool follow_json = false, recursive = false;
   std::optional<std::uint64_t> deepest;
   std::vector<Expected> expected;  // rules of the chain, each on the file that has the finding

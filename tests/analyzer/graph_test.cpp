@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "analyzer/json_name.hpp"
+#include "analyzer/libvirt.hpp"
 #include "corpus/builder/cases.hpp"
 #include "storage/file.hpp"
 #include "tests/storage/temporary.hpp"
@@ -68,10 +69,15 @@ TEST_P(Sets, give_exactly_the_expected_rules) {
     for (const auto& file : set->files) given.push_back(file.name);
   GraphOptions options{.recursive = set->recursive, .follow_json = set->follow_json};
   if (set->deepest) options.deepest = *set->deepest;
-  auto graph = read_graph(given, options, open);
+  auto libvirt = read_libvirt(set->libvirt, open);
+  ASSERT_TRUE(libvirt) << libvirt.error().message;
+  auto graph = read_graph(given, options, open, libvirt->sources());
   ASSERT_TRUE(graph) << graph.error().message;
   check_graph(*graph, options);
+  check_libvirt(*libvirt, *graph);
   std::vector<Expected> found;
+  for (const auto& file : libvirt->files)
+    for (const auto& finding : file.findings) found.push_back({std::string(finding.rule->name), file.file});
   for (const auto& node : graph->nodes)
     for (const auto& finding : node.findings) found.push_back({std::string(finding.rule->name), node.file});
   auto expected = set->expected;

@@ -2,8 +2,6 @@
 followed; a thousand overlays within a second."""
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -11,20 +9,10 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
-from program import complaints, cowvet, expect
+from program import complaints, cowvet, expect, make
 
-CORPUS_TOOL = os.environ["COWVET_CORPUS"]
 SCHEMA = Draft202012Validator(json.loads(cowvet("schema", "chain").out))
 CHECK = Draft202012Validator(json.loads(cowvet("schema", "check").out))
-
-
-def make(path, recipe):
-    source = path.with_suffix(".recipe")
-    source.write_text(recipe)
-    done = subprocess.run([CORPUS_TOOL, "make", source, path], capture_output=True, text=True)
-    source.unlink()
-    if done.returncode:
-        sys.exit(f"{recipe}\n{done.stderr}")
 
 
 def graph(*words, folder):

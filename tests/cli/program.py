@@ -60,6 +60,16 @@ def image(path, damage=(), size=1 << 20, writes=((0, 65536),)):
     return path
 
 
+def make(path, recipe):
+    """An image by the corpus tool, from a recipe (docs/recipes.md)."""
+    source = path.with_suffix(".recipe")
+    source.write_text(recipe)
+    done = subprocess.run([os.environ["COWVET_CORPUS"], "make", source, path], capture_output=True, text=True)
+    source.unlink()
+    if done.returncode:
+        sys.exit(f"{recipe}\n{done.stderr}")
+
+
 def word(path, offset):
     with open(path, "rb") as file:
         file.seek(offset)

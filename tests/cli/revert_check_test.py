@@ -2,17 +2,14 @@
 byte; nothing is ever written. And snapshot -a asks it first."""
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
-from program import complaints, cowvet, expect
+from program import complaints, cowvet, expect, make
 
-CORPUS_TOOL = os.environ["COWVET_CORPUS"]
 SCHEMA = Draft202012Validator(json.loads(cowvet("schema", "revert-check").out))
 
 # The snapshot has clusters 0 to 3 and a machine state; since then cluster 0 was written, and cluster 9 is new.
@@ -42,14 +39,6 @@ ELSEWHERE = {"an L2 entry of the present": "set l2[0][9] = 0x700000000", "a new 
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def make(path, recipe):
-    source = path.with_suffix(".recipe")
-    source.write_text(recipe)
-    done = subprocess.run([CORPUS_TOOL, "make", source, path], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{recipe}\n{done.stderr}")
 
 
 def ask(path, *words):

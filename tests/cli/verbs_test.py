@@ -10,7 +10,7 @@ def program(folder):
     expect(expect_code(0, "--version").out.startswith("cowvet 0."), "no version")
     overview = expect_code(0, "--help").out
     for verb in ("check", "info", "map", "create", "measure", "convert", "dd", "commit", "rebase", "pull", "snapshot", "resize",
-                 "amend", "bitmap", "compare", "io", "bench", "dump", "rules", "schema"):
+                 "amend", "bitmap", "compare", "io", "bench", "model", "dump", "rules", "schema"):
         expect(f"\n  {verb} " in overview, f"--help does not list {verb}")
         said = expect_code(0, verb, "--help")
         expect("Examples:" in said.out and f"cowvet {verb}" in said.out, f"{verb} --help has no example", said)

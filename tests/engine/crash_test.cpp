@@ -23,7 +23,6 @@ struct Workload {
   std::string name, recipe;
   // `note` is called where the content so far is one that a crash may leave.
   std::function<void(Qcow2Disk&, const std::function<void()>& note)> work;
-  Leaks leaks = Leaks::allowed;
 };
 
 class Crash : public testing::TestWithParam<Workload> {
@@ -44,7 +43,7 @@ void Crash::judge(const Bytes& image, const std::string& when) {
   if (!seen_.insert(image).second) return;
   ++states_;
   storage::MemoryDevice device(image);
-  ASSERT_EQ(findings(device, GetParam().leaks, true), "") << when;
+  ASSERT_EQ(findings(device, Leaks::allowed, true), "") << when;
   auto opened = Qcow2Disk::open(device, {});
   ASSERT_TRUE(opened) << opened.error().message << when;
   const auto now = content(**opened);
@@ -73,7 +72,7 @@ void Crash::judge(const Bytes& image, const std::string& when) {
     ASSERT_TRUE(again) << again.error().message << when;
     must((*again)->write(base::GuestOffset{0}, filled(std::min<std::size_t>(20000, now.size()), 0xee)));
     must((*again)->close());
-    ASSERT_EQ(findings(device, GetParam().leaks, true), "") << when << ", after one more write";
+    ASSERT_EQ(findings(device, Leaks::allowed, true), "") << when << ", after one more write";
     opened = Qcow2Disk::open(device, {});
   }
 }
@@ -168,45 +167,37 @@ std::vector<Workload> workloads() {
       must(d.write(at(70000), filled(20000, 5)));
     });
   }
-  // Here whole tables are made before they have an owner, or are left before they are counted down: a leaked table is
-  // told from a lost one by nobody.
-  const auto rare = [&](std::string name, std::string recipe, decltype(Workload::work) work) {
-    list.push_back({.name = std::move(name),
-                    .recipe = std::move(recipe),
-                    .work = std::move(work),
-                    .leaks = Leaks::tables_too});
-  };
   const std::string two = shared + "data 2..5\nsnapshot name=b\ndata 4..6\n";
   for (const auto& [kind, recipe] :
        {std::pair{"plain", small}, {"two", two}, {"tiny", tiny}, {"pieces", pieces}}) {
     const std::string k = std::string("_") + kind;
-    rare("snapshot" + k, recipe,
-         [](Qcow2Disk& d, const auto&) { (void)must(d.create_snapshot("new", 1, 2)); });
-    rare("snapshot_then_write" + k, recipe, [](Qcow2Disk& d, const auto& note) {
+    add("snapshot" + k, recipe,
+        [](Qcow2Disk& d, const auto&) { (void)must(d.create_snapshot("new", 1, 2)); });
+    add("snapshot_then_write" + k, recipe, [](Qcow2Disk& d, const auto& note) {
       (void)must(d.create_snapshot("new", 1, 2));
       note();
       must(d.write(at(1000), filled(9000, 1)));
     });
-    rare("grow" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.resize(400 * 1024)); });
-    rare("shrink" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.resize(10240)); });
-    rare("shrink_then_grow" + k, recipe, [](Qcow2Disk& d, const auto& note) {
+    add("grow" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.resize(400 * 1024)); });
+    add("shrink" + k, recipe, [](Qcow2Disk& d, const auto&) { must(d.resize(10240)); });
+    add("shrink_then_grow" + k, recipe, [](Qcow2Disk& d, const auto& note) {
       must(d.resize(10240));
       note();
       must(d.resize(200 * 1024, Preallocation::full));
     });
   }
-  rare("apply", two, [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
-  rare("apply_then_write", two, [](Qcow2Disk& d, const auto& note) {
+  add("apply", two, [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
+  add("apply_then_write", two, [](Qcow2Disk& d, const auto& note) {
     must(d.apply_snapshot("a"));
     note();
     must(d.write(at(1000), filled(9000, 1)));
   });
-  rare("apply_of_another_size",
-       "image size=128K cluster_size=4K\ndata 0..7\nsnapshot name=a\nresize 64K\ndata 2",
-       [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
-  rare("remove_first", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("a")); });
-  rare("remove_last", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("b")); });
-  rare("remove_then_write", shared, [](Qcow2Disk& d, const auto& note) {
+  add("apply_of_another_size",
+      "image size=128K cluster_size=4K\ndata 0..7\nsnapshot name=a\nresize 64K\ndata 2",
+      [](Qcow2Disk& d, const auto&) { must(d.apply_snapshot("a")); });
+  add("remove_first", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("a")); });
+  add("remove_last", two, [](Qcow2Disk& d, const auto&) { must(d.remove_snapshot("b")); });
+  add("remove_then_write", shared, [](Qcow2Disk& d, const auto& note) {
     must(d.remove_snapshot("a"));
     note();
     must(d.write(at(1000), filled(9000, 1)));
@@ -215,43 +206,47 @@ std::vector<Workload> workloads() {
       small + "bitmap name=on granularity=4K set=0..3 auto\nbitmap name=off granularity=4K set=5\n";
   const std::string named =
       "image size=128K cluster_size=4K\nfeature_names\nbacking \"old\" format=raw\ndata 0..31\n";
-  rare("bitmap_written", recording,
-       [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
-  rare("bitmap_added", small, [](Qcow2Disk& d, const auto&) { must(d.add_bitmap("new", 4096, true)); });
-  rare("bitmap_added_to_others", recording, [](Qcow2Disk& d, const auto& note) {
+  add("bitmap_written", recording,
+      [](Qcow2Disk& d, const auto&) { must(d.write(at(60000), filled(20000, 1))); });
+  add("bitmap_added", small, [](Qcow2Disk& d, const auto&) { must(d.add_bitmap("new", 4096, true)); });
+  add("bitmap_added_to_others", recording, [](Qcow2Disk& d, const auto& note) {
     must(d.write(at(60000), filled(20000, 1)));
     note();
     must(d.add_bitmap("new", 4096, true));
     must(d.write(at(0), filled(20000, 1)));
   });
-  rare("bitmap_removed", recording, [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("off")); });
-  rare("bitmap_last_removed", small + "bitmap name=b set=1",
-       [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
-  rare("bitmap_enabled", recording, [](Qcow2Disk& d, const auto&) { must(d.enable_bitmap("off", true)); });
-  rare("bitmap_resized", recording, [](Qcow2Disk& d, const auto&) { must(d.resize(1 << 20)); });
-  rare("backing_renamed", named,
-       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
-  rare("backing_dropped", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("", "")); });
-  rare("backing_long_name", named,
-       [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
-  rare("refcounts_widened", two, [](Qcow2Disk& d, const auto&) {
+  add("bitmap_removed", recording, [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("off")); });
+  add("bitmap_last_removed", small + "bitmap name=b set=1",
+      [](Qcow2Disk& d, const auto&) { must(d.remove_bitmap("b")); });
+  add("bitmap_enabled", recording, [](Qcow2Disk& d, const auto&) { must(d.enable_bitmap("off", true)); });
+  add("bitmap_resized", recording, [](Qcow2Disk& d, const auto&) { must(d.resize(1 << 20)); });
+  add("backing_renamed", named,
+      [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("another name", "qcow2")); });
+  add("backing_dropped", named, [](Qcow2Disk& d, const auto&) { must(d.set_backing_file("", "")); });
+  add("backing_long_name", named,
+      [](Qcow2Disk& d, const auto&) { must(d.set_backing_file(std::string(1000, 'x'), "raw")); });
+  add("refcounts_widened", two, [](Qcow2Disk& d, const auto&) {
     base::Progress progress;
     must(d.set_refcount_order(6, progress));
   });
-  rare("refcounts_narrowed", two, [](Qcow2Disk& d, const auto&) {
+  add("refcounts_narrowed", two, [](Qcow2Disk& d, const auto&) {
     base::Progress progress;
     must(d.set_refcount_order(2, progress));
   });
-  rare("version_lowered", two + "zero 1 preallocated\nzero 2\n",
-       [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
-  rare("version_raised",
-       "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot "
-       "name=a\ndata 3",
-       [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
-  rare("vm_state", shared, [](Qcow2Disk& d, const auto&) {
+  add("version_lowered", two + "zero 1 preallocated\nzero 2\n",
+      [](Qcow2Disk& d, const auto&) { must(d.set_version(2)); });
+  add("version_raised",
+      "image version=2 size=128K cluster_size=4K\nbacking \"b\" format=raw\ndata 0..31\nsnapshot "
+      "name=a\ndata 3",
+      [](Qcow2Disk& d, const auto&) { must(d.set_version(3)); });
+  add("vm_state", shared, [](Qcow2Disk& d, const auto&) {
     must(d.write_vm_state(5000, filled(9000, 7)));
     (void)must(d.create_snapshot("new", 1, 2));
   });
+  // A table that another snapshot lacks: while it is counted for one layer too many, it must be plain why.
+  add("write_over_a_table_that_a_snapshot_lacks",
+      "image size=96K cluster_size=512\ndata 0..3\nsnapshot name=a\ndata 70\nsnapshot name=b",
+      [](Qcow2Disk& d, const auto&) { must(d.write(at(70 * 512), filled(512, 1))); });
   // Runs that are large enough to be given back to the file system.
   add("space_given_back", "image size=512K cluster_size=64K\ndata 0..7\n",
       [](Qcow2Disk& d, const auto& note) {
@@ -262,11 +257,11 @@ std::vector<Workload> workloads() {
       });
   add("space_of_replaced_data", "image size=512K cluster_size=64K\ndata 0..7\n",
       [](Qcow2Disk& d, const auto&) { must(d.write_compressed(at(0), filled(256 << 10, 3))); });
-  rare("grow_behind_a_full_last_cluster", "image size=128K cluster_size=4K\ndata 0..31\nresize 126K\n",
-       [](Qcow2Disk& d, const auto&) { must(d.resize(200 << 10)); });
+  add("grow_behind_a_full_last_cluster", "image size=128K cluster_size=4K\ndata 0..31\nresize 126K\n",
+      [](Qcow2Disk& d, const auto&) { must(d.resize(200 << 10)); });
   // The refcount table grows: its one cluster names 64 blocks of 64 clusters.
-  rare("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
-       [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });
+  add("refcount_table_moves", "image size=4M cluster_size=512 refcount_bits=64\ndata 0..3400\n",
+      [](Qcow2Disk& d, const auto&) { must(d.write(at(3500 * 512), filled(400 * 512, 1))); });
   return list;
 }
 

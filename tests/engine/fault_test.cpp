@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -43,6 +44,27 @@ bool work(Qcow2Disk& disk, std::vector<int>& content) {
   note(disk.flush(), 0, 0, 0);
   note(disk.write(at(100000), filled(5000, 5)), 100000, 5000, 5);
   note(disk.close(), 0, 0, 0);
+  return failed;
+}
+
+// Operations that exchange whole structures. They fail as they like: snapshots that there were read as before.
+bool exchange(Qcow2Disk& disk) {
+  bool failed = false;
+  const auto note = [&](const base::Result<void>& result) { failed = failed || !result; };
+  const auto recording = disk.add_bitmap("first", 4096, true);
+  note(recording);
+  note(disk.write(at(1000), filled(9000, 3)));
+  note(disk.add_bitmap("second", 4096, false));
+  if (recording) note(disk.remove_bitmap("first"));
+  const auto made = disk.create_snapshot("new", 1, 2);
+  failed = failed || !made;
+  note(disk.write(at(1000), filled(9000, 2)));
+  note(disk.write(at(60000), filled(9000, 2)));
+  if (made) note(disk.apply_snapshot(made->id));
+  note(disk.resize(disk.size() * 2));
+  if (made) note(disk.remove_snapshot(made->id));
+  note(disk.resize(disk.size() / 4));
+  note(disk.close());
   return failed;
 }
 
@@ -98,6 +120,40 @@ TEST_P(Faults, lose_nothing_and_break_nothing) {
           }
         }
   EXPECT_GT(runs, 50);
+}
+
+TEST_P(Faults, leave_structures_whole_or_exchanged) {
+  const auto built = build(GetParam().second);
+  const auto snapshots = [](const Qcow2Disk& disk) {
+    std::map<std::string, Bytes> all;
+    for (const auto& s : disk.snapshots()) all[s.id] = content(*must(disk.snapshot_disk(s.id)));
+    return all;
+  };
+  storage::MemoryDevice clean(built.file.bytes());
+  const auto before = snapshots(*must(Qcow2Disk::open(clean, {})));
+  for (const auto operation :
+       {Fault::Operation::read, Fault::Operation::write, Fault::Operation::resize, Fault::Operation::flush})
+    for (const bool persistent : {false, true})
+      for (std::uint64_t nth = 1; nth < 1000; ++nth) {
+        storage::MemoryDevice device(built.file.bytes());
+        storage::FaultDevice faulty(
+            device, {{.operation = operation, .nth = nth, .persistent = persistent, .os_error = ENOSPC}});
+        const auto name = fmt::format("operation {} nth {} {}", static_cast<int>(operation), nth, persistent);
+        {
+          const auto disk = Qcow2Disk::open(faulty, {.writable = true, .cache_bytes = 8192});
+          if (disk && faulty.strikes() == 0) {
+            const bool failed = exchange(**disk);
+            EXPECT_EQ(failed, faulty.strikes() != 0) << name;
+          }
+        }
+        ASSERT_EQ(findings(device, Leaks::allowed, true), "") << name;
+        const auto after = snapshots(*must(Qcow2Disk::open(device, {})));
+        for (const auto& [id, bytes] : before) {
+          ASSERT_TRUE(after.contains(id)) << name;
+          ASSERT_EQ(after.at(id) == bytes, true) << name;
+        }
+        if (faulty.strikes() == 0) break;
+      }
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -82,7 +82,7 @@ def keep(folder, content):
 
 def make(corpus_tool, source, folder):
     """Fills folder/TARGET/ for every target; returns how many images became seeds of the whole check."""
-    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "operations")}
+    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "operations", "libvirt")}
     for place in targets.values():
         place.mkdir(parents=True, exist_ok=True)
     subprocess.run([corpus_tool, "build", folder / "images"], check=True, stdout=subprocess.DEVNULL)
@@ -110,6 +110,11 @@ def make(corpus_tool, source, folder):
         keep(targets["codecs"], bytes([len(content).bit_length() - 10 << 1]) + packer.compress(content) + packer.flush())
     for recipe in sorted((source / "corpus").rglob("*.recipe")):
         keep(targets["recipe"], recipe.read_bytes())
+    for folder_of_xml in sorted({xml.parent for xml in (source / "tests" / "cli" / "libvirt").rglob("*.xml")}):
+        keep(targets["libvirt"], b"\0".join(xml.read_bytes() for xml in sorted(folder_of_xml.glob("*.xml")))[:LONGEST])
+    for one in sorted((source / "corpus" / "libvirt").rglob("*.chain")):
+        parts = one.read_bytes().split(b"\ntext ")[1:]
+        keep(targets["libvirt"], b"\0".join(part.partition(b"\n")[2].partition(b"\nfile ")[0] for part in parts))
     chance = random.Random(1)
     for length in (20, 60, 150, 400):
         for _ in range(20):

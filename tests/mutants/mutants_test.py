@@ -14,7 +14,7 @@ import weave
 PROGRAM = Path(os.environ["COWVET_BUILD_DIR"], "tests", "mutants", "hunt")
 LEAST = 40
 PATIENCE = 120  # seconds for one oracle, after which a mutant that never ends is caught
-ORACLES = {"model": "Hunt.*", "crash": "*Crash.*", "tests": "*RawDisk.*"}
+ORACLES = {"model": "*Hunt.*", "crash": "*Crash.*", "tests": "*RawDisk.*"}
 
 
 def hunt(mutant, oracle):
