@@ -20,11 +20,10 @@ namespace {
 
 using base::ErrorKind;
 
-// Bytes free where a file lies; nothing where that can't be told.
+// Bytes free where a file lies, which a link may lead to; nothing where that can't be told.
 std::optional<std::uint64_t> available(const std::string& file) {
   std::error_code error;
-  const auto folder = std::filesystem::path(file).parent_path();
-  const auto space = std::filesystem::space(folder.empty() ? "." : folder, error);
+  const auto space = std::filesystem::space(file, error);
   return error ? std::nullopt : std::optional<std::uint64_t>(space.available);
 }
 

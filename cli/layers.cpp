@@ -13,6 +13,7 @@
 #include "engine/rebase.hpp"
 #include "storage/naming.hpp"
 #include "storage/new_file.hpp"
+#include "storage/path_state.hpp"
 
 namespace cowvet::cli {
 
@@ -135,12 +136,24 @@ base::Result<void> delete_layer(const DeletedLayer& wanted, const DiskWords& wor
   if (!chain) return about_file(wanted.active, chain.error());
   if (same_file(wanted.layer, chain->image->file()))
     return no_layer(wanted, "is the chain's top, which is no layer below another");
+  const engine::OpenImage* const found = engine::find_layer(*chain->image, wanted.layer, chain->open);
+  if (wanted.remove && found == nullptr &&
+      storage::look_at(wanted.layer).kind == storage::PathState::Kind::missing) {
+    // The file goes last: nothing else is left of it.
+    if (!words_of_edit.quiet)
+      console.print(
+          fmt::format("{} is deleted already: it is no layer of the chain, and there is no such file.\n",
+                      base::escape(wanted.layer)));
+    return {};
+  }
+  // The layer may be told by the name that its overlay stores, which leads elsewhere from here.
+  const std::string its_file = found != nullptr ? found->file() : wanted.layer;
   // Its file goes only if the chain's are the only overlays on it.
   std::vector<std::string> layers;
   for (const engine::OpenImage* layer : engine::layers_of(*chain->image)) layers.push_back(layer->file());
   if (wanted.remove && !words_of_edit.force)
-    if (auto spared = refuse_with_overlays(wanted.layer, false, words_of_edit.guard, layers); !spared)
-      return about_file(wanted.layer, spared.error());
+    if (auto spared = refuse_with_overlays(its_file, false, words_of_edit.guard, layers); !spared)
+      return about_file(its_file, spared.error());
   const bool down = wanted.into == "base";
   const auto edit = down ? merge_down(wanted, *chain) : pull_up(wanted, words, *chain);
   if (!edit) return std::unexpected(edit.error());
@@ -150,10 +163,10 @@ base::Result<void> delete_layer(const DeletedLayer& wanted, const DiskWords& wor
     if (!*done) return {};
   }
   if (wanted.remove)
-    if (auto removed = remove_file(wanted.layer); !removed) return removed;
+    if (auto removed = remove_file(its_file); !removed) return removed;
   if (words_of_edit.quiet) return {};
   const auto left =
-      wanted.remove ? fmt::format("{} was removed.\n", base::escape(wanted.layer))
+      wanted.remove ? fmt::format("{} was removed.\n", base::escape(its_file))
       : *edit       ? left_over((*edit)->plan())
                     : fmt::format("{} is not needed by this chain any more.\n", base::escape(wanted.layer));
   console.print("Layer deleted.\n" + left);

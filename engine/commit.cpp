@@ -148,6 +148,8 @@ base::Result<void> Commit::prepare(const CommitRequest& request, OpenImage& top,
                                       base::escape(*request.backing_name), base::escape(base.file())),
                           0});
     backing_name_ = std::move(*name);
+    const auto takes = above_->qcow2()->takes_backing_file(backing_name_, format_word(base.format()));
+    if (!takes) return about_image(*above_, takes.error());
     hidden_end_ = above_->disk().size();
     for (const auto& snapshot : above_->qcow2()->snapshots())
       hidden_end_ = std::max(hidden_end_, snapshot.disk_size);

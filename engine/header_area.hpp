@@ -44,6 +44,10 @@ class HeaderArea {
   // then.
   [[nodiscard]] base::Result<void> store(const format::Header& changed, std::vector<OwnExtension> extensions,
                                          const std::optional<std::string>& backing_name);
+  // Whether that could be done now. Error limit, as above.
+  [[nodiscard]] base::Result<void> has_room(const format::Header& changed,
+                                            std::vector<OwnExtension> extensions,
+                                            const std::optional<std::string>& backing_name) const;
   [[nodiscard]] std::vector<OwnExtension> extensions() const { return extensions_; }
 
  private:
@@ -63,6 +67,18 @@ class HeaderArea {
                                                 const std::vector<OwnExtension>& extensions,
                                                 const std::optional<std::string>& backing_name,
                                                 bool first_sector_only) const;
+  // How extensions and name are exchanged.
+  struct Exchange {
+    Composed next;
+    bool complete;  // false: the names of features, in the way for now, may come back afterwards
+  };
+  [[nodiscard]] base::Result<Exchange> plan(const format::Header& changed,
+                                            std::vector<OwnExtension> extensions,
+                                            const std::optional<std::string>& backing_name) const;
+  // What fits, without names of features if need be.
+  [[nodiscard]] std::optional<Composed> whole(const format::Header& changed,
+                                              std::vector<OwnExtension> extensions,
+                                              const std::optional<std::string>& backing_name) const;
   [[nodiscard]] std::array<Part, 2> live_tail() const;
   // Whether writing these bytes would change what the header in the file refers to, outside the first sector.
   [[nodiscard]] bool disturbs(const std::vector<std::byte>& bytes) const;

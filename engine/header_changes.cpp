@@ -11,25 +11,37 @@ namespace limits = format::limits;
 
 base::Result<void> refuse(std::string why) { return base::fail(ErrorKind::usage, std::move(why)); }
 
+std::optional<std::string> stored(std::string_view name) {
+  return name.empty() ? std::nullopt : std::optional(std::string(name));
+}
+
 }  // namespace
 
-base::Result<void> HeaderChanges::set_backing_file(std::string_view name, std::string_view format) {
+// The header's, with the backing format; empty: with none.
+std::vector<OwnExtension> HeaderChanges::extensions_with(std::string_view backing_format) const {
+  constexpr auto type = static_cast<std::uint32_t>(format::ExtensionType::backing_format);
+  auto extensions = image_.header.extensions();
+  std::erase_if(extensions, [](const auto& e) { return e.type == type; });
+  if (backing_format.empty()) return extensions;
+  const auto bytes = std::as_bytes(std::span(backing_format));
+  extensions.insert(extensions.begin(), OwnExtension{type, {bytes.begin(), bytes.end()}});
+  return extensions;
+}
+
+base::Result<void> HeaderChanges::takes_backing_file(std::string_view name, std::string_view format) const {
   if (name.size() > limits::max_backing_name)
     return refuse("the backing file's name is longer than 1023 bytes");
   if (format.size() > limits::max_backing_format)
     return refuse("the backing format's name is longer than 15 bytes");
   if (!name.empty() && image_.fields().raw_external_data())
     return refuse("an image whose external data file is raw can't have a backing file");
+  return image_.header.has_room(image_.fields(), extensions_with(name.empty() ? "" : format), stored(name));
+}
+
+base::Result<void> HeaderChanges::set_backing_file(std::string_view name, std::string_view format) {
+  if (auto fine = takes_backing_file(name, format); !fine) return fine;
   if (auto done = changes_.commit(); !done) return done;
-  constexpr auto type = static_cast<std::uint32_t>(format::ExtensionType::backing_format);
-  auto extensions = image_.header.extensions();
-  std::erase_if(extensions, [](const auto& e) { return e.type == type; });
-  if (!name.empty() && !format.empty()) {
-    const auto bytes = std::as_bytes(std::span(format));
-    extensions.insert(extensions.begin(), OwnExtension{type, {bytes.begin(), bytes.end()}});
-  }
-  return image_.header.store(image_.fields(), std::move(extensions),
-                             name.empty() ? std::nullopt : std::optional(std::string(name)));
+  return image_.header.store(image_.fields(), extensions_with(name.empty() ? "" : format), stored(name));
 }
 
 base::Result<void> HeaderChanges::set_lazy_refcounts(bool on) {

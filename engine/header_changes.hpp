@@ -17,6 +17,8 @@ class HeaderChanges {
       : image_(image), changes_(changes), writer_(writer), snapshots_(snapshots) {}
 
   [[nodiscard]] base::Result<void> set_backing_file(std::string_view name, std::string_view format);
+  // Why that would be refused.
+  [[nodiscard]] base::Result<void> takes_backing_file(std::string_view name, std::string_view format) const;
   [[nodiscard]] base::Result<void> set_lazy_refcounts(bool on);
   [[nodiscard]] base::Result<void> set_raw_external_data(bool on);
   [[nodiscard]] base::Result<void> set_data_file(std::string_view name);
@@ -24,6 +26,7 @@ class HeaderChanges {
   [[nodiscard]] base::Result<void> lower_version();
 
  private:
+  [[nodiscard]] std::vector<OwnExtension> extensions_with(std::string_view backing_format) const;
   // Zero clusters, which version 2 does not know, become unallocated ones, or clusters full of zeros over a
   // backing file.
   [[nodiscard]] base::Result<void> express_zeros();

@@ -49,6 +49,11 @@ std::optional<std::size_t> put_extensions(std::vector<std::byte>& bytes, std::si
   return begin + length;
 }
 
+std::vector<OwnExtension> names_last(std::vector<OwnExtension> extensions) {
+  std::ranges::stable_partition(extensions, [](const auto& e) { return e.type != feature_names; });
+  return extensions;
+}
+
 }  // namespace
 
 void HeaderArea::adopt(const format::Header& header) {
@@ -144,25 +149,45 @@ base::Result<void> HeaderArea::write(Composed composed, const std::optional<std:
   return read_extensions(header_.length(), name_at != 0 ? name_at : geometry_.cluster_size());
 }
 
-base::Result<void> HeaderArea::store(const format::Header& changed, std::vector<OwnExtension> extensions,
-                                     const std::optional<std::string>& backing_name) {
-  std::ranges::stable_partition(extensions, [](const auto& e) { return e.type != feature_names; });
-  auto slim = extensions;
-  if (!slim.empty() && slim.back().type == feature_names) slim.pop_back();
+std::optional<HeaderArea::Composed> HeaderArea::whole(const format::Header& changed,
+                                                      std::vector<OwnExtension> extensions,
+                                                      const std::optional<std::string>& backing_name) const {
+  auto composed = compose(changed, extensions, backing_name, false);
+  if (composed || extensions.empty() || extensions.back().type != feature_names) return composed;
+  extensions.pop_back();
+  return compose(changed, extensions, backing_name, false);
+}
 
-  auto whole = compose(changed, extensions, backing_name, false);
-  if (!whole) whole = compose(changed, slim, backing_name, false);
-  if (whole && !disturbs(whole->bytes)) return write(std::move(*whole), backing_name);
-  auto first = compose(changed, slim, backing_name, true);
-  if (!whole || !first || disturbs(first->bytes))
+// With the names of features last.
+base::Result<HeaderArea::Exchange> HeaderArea::plan(const format::Header& changed,
+                                                    std::vector<OwnExtension> extensions,
+                                                    const std::optional<std::string>& backing_name) const {
+  auto at_once = whole(changed, extensions, backing_name);
+  if (at_once && !disturbs(at_once->bytes)) return Exchange{std::move(*at_once), true};
+  std::erase_if(extensions, [](const auto& e) { return e.type == feature_names; });
+  auto first = compose(changed, extensions, backing_name, true);
+  if (!at_once || !first || disturbs(first->bytes))
     return base::fail(base::ErrorKind::limit,
                       "the first cluster has no room for this change: convert the image to larger "
                       "clusters");
-  if (auto written = write(std::move(*first), backing_name); !written) return written;
-  whole = compose(changed, extensions, backing_name, false);
-  if (!whole) whole = compose(changed, slim, backing_name, false);
-  if (whole)
-    (void)write(std::move(*whole), backing_name);  // the names are back, or are not: the change is made
+  return Exchange{std::move(*first), false};
+}
+
+base::Result<void> HeaderArea::has_room(const format::Header& changed, std::vector<OwnExtension> extensions,
+                                        const std::optional<std::string>& backing_name) const {
+  const auto exchange = plan(changed, names_last(std::move(extensions)), backing_name);
+  return exchange ? base::Result<void>{} : std::unexpected(exchange.error());
+}
+
+base::Result<void> HeaderArea::store(const format::Header& changed, std::vector<OwnExtension> extensions,
+                                     const std::optional<std::string>& backing_name) {
+  extensions = names_last(std::move(extensions));
+  auto exchange = plan(changed, extensions, backing_name);
+  if (!exchange) return std::unexpected(exchange.error());
+  if (auto written = write(std::move(exchange->next), backing_name); !written || exchange->complete)
+    return written;
+  if (auto rest = whole(changed, std::move(extensions), backing_name))
+    (void)write(std::move(*rest), backing_name);  // the names are back, or are not: the change is made
   return {};
 }
 

@@ -212,6 +212,9 @@ base::Result<void> Qcow2Disk::set_backing_file(std::string_view name, std::strin
   if (auto fine = impl_->begin(); !fine) return fine;
   return impl_->amend.set_backing_file(name, format);
 }
+base::Result<void> Qcow2Disk::takes_backing_file(std::string_view name, std::string_view format) const {
+  return impl_->amend.takes_backing_file(name, format);
+}
 base::Result<void> Qcow2Disk::set_lazy_refcounts(bool on) {
   if (auto fine = impl_->begin(); !fine) return fine;
   return impl_->amend.set_lazy_refcounts(on);

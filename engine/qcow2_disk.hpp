@@ -131,6 +131,8 @@ class Qcow2Disk final : public Disk {
   // name followed by it.
   [[nodiscard]] base::Result<void> set_backing_file(std::string_view name,
                                                     std::string_view format);  // empty name: none
+  // Whether that would be done; its error otherwise. Nothing is written.
+  [[nodiscard]] base::Result<void> takes_backing_file(std::string_view name, std::string_view format) const;
   [[nodiscard]] base::Result<void> set_lazy_refcounts(bool on);
   [[nodiscard]] base::Result<void> set_version(
       std::uint32_t version);  // 2 <-> 3, as `qemu-img amend -o compat`

@@ -104,12 +104,10 @@ base::Result<std::unique_ptr<OpenImage>> open_new(OpenImage& image, const Rebase
 base::Result<Qcow2Disk*> changeable(OpenImage& image, const RebaseRequest& request) {
   auto* const disk = image.qcow2();
   if (disk == nullptr) return refused(image, "a raw image has no backing file: convert it to qcow2");
-  if (!request.backing.empty() && disk->header().raw_external_data())
-    return refused(image, "an image whose external data file is raw can't have a backing file");
-  if (request.backing.size() > format::limits::max_backing_name)
-    return refused(image, "the backing file's name is longer than 1023 bytes");
   if (!request.backing.empty() && request.format.empty())
     return refused(image, "the backing file's format must be said: add -F qcow2 or -F raw");
+  if (const auto takes = disk->takes_backing_file(request.backing, request.format); !takes)
+    return about_image(image, takes.error());
   if (!request.compress) return disk;
   if (disk->header().external_data_file())
     return refused(image, "an image with an external data file can't hold compressed clusters: leave -c out");

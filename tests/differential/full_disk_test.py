@@ -182,6 +182,41 @@ def new_files(folder, room):
                 complaints.append(f"{name}, {space} bytes left: made, or {left} left behind\n{said}")
 
 
+def shown(folder, image):
+    must(["qemu-img", "convert", "-O", "raw", image, "content"], folder)
+    return (folder / "content").read_bytes()
+
+
+def on_chains(folder, room):
+    """A chain whose base, or whose top, lies where there is little room: refused before the first byte, and tried with --force;
+    then the chain reads as before, and with room the same command goes on."""
+    for name, (words, here) in {"commit": (["commit", "top"], "base"), "pull": (["pull", "top"], "top"),
+                                "rebase": (["rebase", "-b", "", "top"], "top")}.items():
+        room.empty()
+        for image in ("base", "top"):
+            (folder / image).unlink(missing_ok=True)
+            (folder / image).symlink_to(room.path / image if image == here else folder / f"{image}.real")
+        must(["qemu-img", "create", "-q", "-f", "qcow2", "base", "32M"], folder)
+        must(["qemu-img", "create", "-q", "-f", "qcow2", "-b", folder / "base", "-F", "qcow2", "top"], folder)
+        must(["qemu-io", "-c", "write -q -P 5 0 4M", "base"], folder)
+        must(["qemu-io", "-c", "write -q -P 6 2M 6M", "top"], folder)
+        before, bytes_before = shown(folder, "top"), (folder / here).read_bytes()
+        start = room.fill(1 << 20)
+        if room.mounted:
+            said = run([*start, COWVET, *words], folder)
+            if said.code != 1 or "make room first" not in said.err or (folder / here).read_bytes() != bytes_before:
+                complaints.append(f"{name}: not refused beforehand, or written\n{said}")
+        said = run([*start, COWVET, *words, "--force"], folder)
+        if not refused(f"{name} --force", said, here) or shown(folder, "top") != before:
+            complaints.append(f"{name} --force: done, or the top reads differently\n{said}")
+        if run([COWVET, "check", here], folder).code not in (0, 3):
+            complaints.append(f"{name} --force: {here} is damaged")
+        (room.path / "filler").unlink(missing_ok=True)
+        said = run([COWVET, *words], folder)
+        if said.code != 0 or shown(folder, "top") != before or (name == "commit" and shown(folder, "base") != before):
+            complaints.append(f"{name}: not completed when there was room\n{said}")
+
+
 def read_only(folder):
     """An image that may not be written to: by its mode where that counts, and else by a mount."""
     place = folder / "kept"
@@ -231,6 +266,7 @@ with scratch() as name:
     try:
         changes(folder, room)
         new_files(folder, room)
+        on_chains(folder, room)
     finally:
         room.end()
     read_only(folder)

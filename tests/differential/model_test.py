@@ -44,7 +44,7 @@ def model(folder, *words):
 def agrees(folder):
     for engine, operations, profile in (
             (f"qemu-img:{shutil.which('qemu-img')}", 20000 if LONG else 1000, "all"),
-                        ("qemu-img:qemu-img", 4000 if LONG else 200, "snapshots"),
+            ("qemu-img:qemu-img", 4000 if LONG else 200, "snapshots"),
             ("qemu-img:qemu-img", 4000 if LONG else 200, "chains"),
             ("cowvet", 2000 if LONG else 300, "chains")):
         said = model(folder, "--engine", engine, "--ops", str(operations), "--seed", "5", "--profile", profile)
@@ -52,7 +52,7 @@ def agrees(folder):
         report = valid(said)
         expect(report["operations"] >= operations and not report["disagreement"] and not report["stopped"],
                "another report", said)
-                expect(profile != "chains" or report["kinds"]["commit"] and report["kinds"]["rebase"], "nothing done to trees", said)
+        expect(profile != "chains" or report["kinds"]["commit"] and report["kinds"]["rebase"], "nothing done to trees", said)
         met = {known["name"]: known["met"] for known in report["known-differences"]}
         expect(engine == "cowvet" or sum(1 for count in met.values() if count) >= 3, "known differences not counted", met)
         print(f"{engine}, {profile}: {report['operations']} operations, {report['combinations']} combinations, {met}")
