@@ -257,8 +257,11 @@ void Writer::add(const Operation& operation) {
           },
           [&](const Rebase& o) {
             end_io();
-            const auto onto = o.onto == 0 ? std::nullopt : std::optional<std::size_t>(o.onto - 1);
-            rebase(model_.used(), onto, o.safe ? "" : "-u ");
+            const char* const option = o.safe ? "" : "-u ";
+            if (o.onto == 0)
+              rebase(model_.used(), std::nullopt, option);
+            else
+              rebase(model_.used(), o.onto - 1, option);
             // Where nobody can tell what it holds, nobody can tell what it shows now.
             if (!o.safe && std::ranges::find(layer.disk.held, Held::unknown) != layer.disk.held.end())
               certain_ = false;
