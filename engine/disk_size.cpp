@@ -82,8 +82,14 @@ base::Result<void> DiskSize::grow_data_file(std::uint64_t size) {
 base::Result<void> DiskSize::shrink(std::uint64_t size) {
   if (auto done = changes_.commit(true); !done) return done;
   if (auto done = store_size(size); !done) return done;
-  if (auto done = writer_.give_up(size, image_.l1.size() * image_.geometry().span()); !done) return done;
-  if (auto done = changes_.settle(); !done) return done;
+  // Tables that snapshots share are copied for that, which takes room. What stays mapped behind the end harms nobody.
+  auto freed = writer_.give_up(size, image_.l1.size() * image_.geometry().span());
+  if (freed) freed = changes_.settle();
+  if (!freed) {
+    freed.error().message =
+        "the disk has its new size, but what lay behind it still takes space: " + freed.error().message;
+    return freed;
+  }
   Medium* data = image_.rules.data_file ? image_.data_medium() : nullptr;
   return data != nullptr && data->size() > size && !data->device().is_block_device() ? data->resize(size)
                                                                                      : base::Result<void>{};
