@@ -32,8 +32,9 @@ with scratch() as folder:
         trials.both(name, ["snapshot", "-d", "one", "disk"], before=[["qemu-img", "snapshot", "-c", "one", "disk"]])
         trials.both(name, ["snapshot", "-a", "one", "disk"], before=[["qemu-img", "snapshot", "-c", "one", "disk"]])
         for words in (["-U", "-l"], ["-U", "-c", "x"], ["-U", "-d", "one"], ["-l", "-c", "x"], ["-c", "x", "-d", "one"],
-                      ["-c", "x", "-c", "y"], ["-q", "-c", "x"], ["-f", "qcow2", "-l"], ["--no-such"]):
+                      ["-c", "x", "-c", "y"], ["-q", "-c", "x"], ["--no-such"]):
             trials.both(name, ["snapshot", *words, "disk"])
+        trials.both(name, ["snapshot", "-f", "qcow2", "-l", "disk"], alone="-f is there for --external")
         trials.both(name, ["snapshot", "--image-opts", "-c", "x", "driver=qcow2,file.filename=disk"])
         trials.both(name, ["snapshot", "--image-opts", "-l", "driver=qcow2,file.filename=none"])
     for words in ([], ["-l"], ["-c", "x"], ["-l", "disk", "disk"], ["-l", "none"], ["-c", "x", "none"]):
