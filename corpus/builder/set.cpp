@@ -126,6 +126,9 @@ base::Result<void> save_set(const BuiltSet& set, const std::string& folder) {
   const auto failed = [](const std::string& what) {
     return base::fail(base::ErrorKind::io, fmt::format("{} can't be made", what));
   };
+  // All files are of one time, before any was made (the kernel stamps files with a coarse clock): the order
+  // in which they are written must not tell anything.
+  const auto begun = fs::file_time_type::clock::now() - std::chrono::seconds(1);
   std::error_code error;
   for (const auto& name : set.folders)
     if (fs::create_directories(in(name), error); error) return failed(name);
@@ -140,11 +143,16 @@ base::Result<void> save_set(const BuiltSet& set, const std::string& folder) {
     if (auto saved = save(file.image, in(file.name)); !saved) return saved;
   for (const auto& [name, target] : set.links)
     if (fs::create_symlink(target, in(name), error); error) return failed(name);
+  const auto date = [&](const std::string& name, std::int64_t seconds) {
+    fs::last_write_time(in(name), begun + std::chrono::seconds(seconds), error);
+    return !error;
+  };
+  for (const auto& [name, content] : set.raw)
+    if (!date(name, 0)) return failed(name);
+  for (const auto& file : set.files)
+    if (!date(file.name, 0)) return failed(file.name);
   for (const auto& [name, seconds] : set.modified)
-    if (fs::last_write_time(in(name), fs::file_time_type::clock::now() + std::chrono::seconds(seconds),
-                            error);
-        error)
-      return failed(name);
+    if (!date(name, seconds)) return failed(name);
   return {};
 }
 

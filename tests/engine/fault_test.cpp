@@ -143,7 +143,9 @@ TEST_P(Faults, leave_structures_whole_or_exchanged) {
           const auto disk = Qcow2Disk::open(faulty, {.writable = true, .cache_bytes = 8192});
           if (disk && faulty.strikes() == 0) {
             const bool failed = exchange(**disk);
-            EXPECT_EQ(failed, faulty.strikes() != 0) << name;
+            // What can't be read and was only to be tidied up stays as it is.
+            if (operation != Fault::Operation::read || failed)
+              EXPECT_EQ(failed, faulty.strikes() != 0) << name;
           }
         }
         ASSERT_EQ(findings(device, Leaks::allowed, true), "") << name;
