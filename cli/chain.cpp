@@ -140,6 +140,12 @@ Exit chain(std::span<char* const> words, Console& console) {
     return Exit::failed;
   }
   auto& report = *examined;
+  if (report.graph.nodes.empty() && !report.libvirt) {  // of nothing, "sound" would be a lie
+    console.complain(
+        fmt::format("{}: no image is in it: name images, or add --recursive for the folders below",
+                    base::escape(request.names.front())));
+    return Exit::failed;
+  }
   base::Progress progress;
   const StopOnSignal stop(progress);
   if (!request.no_check) {

@@ -23,10 +23,7 @@ struct Request {
 
 base::Result<void> commit_as(const Request& request, Console& console) {
   auto chain = open_chain(request.image, request.format, request.disk);
-  if (!chain) {
-    chain.error().message = about(request.image, chain.error());
-    return std::unexpected(std::move(chain.error()));
-  }
+  if (!chain) return about_file(request.image, std::move(chain.error()));
   engine::CommitRequest wanted;
   if (!request.base.empty()) wanted.base = request.base;
   if (!request.top.empty()) wanted.top = request.top;

@@ -17,11 +17,6 @@ namespace {
 
 using base::ErrorKind;
 
-std::unexpected<base::Error> about_file(const std::string& file, base::Error error) {
-  error.message = about(file, error);
-  return std::unexpected(std::move(error));
-}
-
 // The file of `layer`, or its data file, that `is_it` knows. Nothing: neither.
 template <class Known>
 bool has_file(engine::OpenImage& layer, const Known& is_it) {

@@ -21,11 +21,6 @@ namespace {
 
 using base::ErrorKind;
 
-std::unexpected<base::Error> about_file(const std::string& file, base::Error error) {
-  error.message = about(file, error);
-  return std::unexpected(std::move(error));
-}
-
 // The name by which the overlay is to store its backing file.
 std::string name_in(const std::string& overlay, const std::string& image) {
   auto name = storage::name_within(overlay, image);

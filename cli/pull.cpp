@@ -21,10 +21,7 @@ struct Request {
 
 base::Result<void> pull_as(const Request& request, Console& console) {
   auto chain = open_chain(request.image, request.format, request.disk);
-  if (!chain) {
-    chain.error().message = about(request.image, chain.error());
-    return std::unexpected(std::move(chain.error()));
-  }
+  if (!chain) return about_file(request.image, std::move(chain.error()));
   engine::PullRequest wanted{.compress = request.compress};
   if (!request.base.empty()) wanted.base = request.base;
   if (!request.backing_name.empty()) wanted.backing_name = request.backing_name;
@@ -32,7 +29,10 @@ base::Result<void> pull_as(const Request& request, Console& console) {
   if (!edit) return std::unexpected(edit.error());
   const auto done = perform("pull", **edit, request.edit, console);
   if (!done) return std::unexpected(done.error());
-  if (*done && !request.edit.quiet) console.print("Image pulled.\n" + left_over((*edit)->plan()));
+  if (*done && !request.edit.quiet)
+    console.print(((*edit)->plan().before.size() == 1 ? "Nothing lies below: nothing was to be pulled.\n"
+                                                      : "Image pulled.\n") +
+                  left_over((*edit)->plan()));
   return {};
 }
 

@@ -48,6 +48,11 @@ std::string about(std::string_view file, const base::Error& error) {
   return fmt::format("{}: {}", base::escape(file), error.message);
 }
 
+std::unexpected<base::Error> about_file(std::string_view file, base::Error error) {
+  error.message = about(file, error);
+  return std::unexpected(std::move(error));
+}
+
 base::Result<std::unique_ptr<storage::Device>> open_quietly(const std::string& file, const Shared& shared) {
   using storage::Io;
   const Io io = shared.io == "posix" ? Io::posix : shared.io == "uring" ? Io::uring : Io::automatic;

@@ -38,6 +38,8 @@ void add_output(Arguments& arguments, std::string& output, std::initializer_list
 // "FILE: what is wrong: what to do", with the file's name made fit for a terminal; where another program's place is
 // taken, in its words (program.hpp).
 [[nodiscard]] std::string about(std::string_view file, const base::Error& error);
+// The error itself, worded so.
+[[nodiscard]] std::unexpected<base::Error> about_file(std::string_view file, base::Error error);
 
 // Opens an image for reading.
 [[nodiscard]] base::Result<std::unique_ptr<storage::Device>> open_quietly(const std::string& file,

@@ -34,6 +34,11 @@ with tempfile.TemporaryDirectory() as scratch:
     for name, below in (("a", "base"), ("b", "./base"), ("top", "a")):
         make(folder / f"{name}.qcow2", f'image size=1M\nbacking "{below}.qcow2" format=qcow2\n')
     (folder / "notes.txt").write_text("no image")
+    (folder / "nothing").mkdir()
+    said = cowvet("chain", "nothing", folder=folder)
+    expect(said.code == 1 and "no image is in it" in said.err, "a folder without images is not called sound", said)
+    said = cowvet("pull", "base.qcow2", folder=folder)
+    expect(said.code == 0 and "Nothing lies below" in said.out, "nothing to pull", said)
     said, nodes = graph(".", folder=folder)
     expect(said.code == 0 and set(nodes) == {"base.qcow2", "a.qcow2", "b.qcow2", "top.qcow2"}, "a tree", said)
     expect(nodes["top.qcow2"]["depth"] == 2 and len(nodes["base.qcow2"]["overlays"]) == 2, "its form", said)
