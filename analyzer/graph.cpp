@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "analyzer/circles.hpp"
 #include "analyzer/json_name.hpp"
 #include "analyzer/probe.hpp"
 #include "base/text.hpp"
@@ -179,20 +181,11 @@ void Builder::follow(std::size_t index) {
 }
 
 void Builder::find_circles() {
-  std::vector<std::uint8_t> seen(graph_.nodes.size());  // 0 not yet, 1 on this walk, 2 done
-  for (std::size_t start = 0; start < seen.size(); ++start) {
-    std::vector<std::size_t> walk;
-    std::optional<std::size_t> at = start;
-    while (at && seen[*at] == 0) {
-      seen[*at] = 1;
-      walk.push_back(*at);
-      at = graph_.nodes[*at].below;
-    }
-    if (at && seen[*at] == 1)
-      for (auto member = std::ranges::find(walk, *at); member != walk.end(); ++member)
-        graph_.nodes[*member].in_circle = true;
-    for (const auto one : walk) seen[one] = 2;
-  }
+  each_circle(
+      graph_.nodes.size(), [&](std::size_t node) { return graph_.nodes[node].below; },
+      [&](std::span<const std::size_t> members) {
+        for (const auto member : members) graph_.nodes[member].in_circle = true;
+      });
 }
 
 void Builder::measure_depths() {

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "analyzer/circles.hpp"
 #include "analyzer/libvirt.hpp"
 #include "base/text.hpp"
 #include "findings/rule.hpp"
@@ -135,23 +137,14 @@ class Checks {
 
   // Each circle is told of once, and then cut.
   void circles() {
-    std::vector<std::uint8_t> seen(files_.size());  // 0 not yet, 1 on this walk, 2 done
-    for (std::size_t start = 0; start < seen.size(); ++start) {
-      std::vector<std::size_t> walk;
-      std::optional<std::size_t> at = start;
-      while (at && seen[*at] == 0) {
-        seen[*at] = 1;
-        walk.push_back(*at);
-        at = files_[*at].parent_at;
-      }
-      if (at && seen[*at] == 1) {
-        auto& last = files_[walk.back()];
-        last.findings.push_back(
-            Finding{"libvirt/parent-circle"_rule}.at("parent").found(Value::text(last.parent)));
-        last.parent_at.reset();
-      }
-      for (const auto one : walk) seen[one] = 2;
-    }
+    each_circle(
+        files_.size(), [&](std::size_t file) { return files_[file].parent_at; },
+        [&](std::span<const std::size_t> members) {
+          auto& last = files_[members.back()];
+          last.findings.push_back(
+              Finding{"libvirt/parent-circle"_rule}.at("parent").found(Value::text(last.parent)));
+          last.parent_at.reset();
+        });
   }
 
   // The format that libvirt reads the file in, against its content.
