@@ -268,7 +268,7 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
   // Reads the blocks of the batch that begins with block `from` and compares them.
   const auto compare_batch = [&](std::uint64_t from, std::vector<std::byte>& buffer, Part& part) {
     const std::uint64_t to = std::min(end_block, from + batch);
-    buffer.resize(static_cast<std::size_t>(batch * cluster_size));
+    buffer.resize(std::max(buffer.size(), static_cast<std::size_t>((to - from) * cluster_size)));
     std::vector<storage::ReadRequest> requests;
     for (std::uint64_t b = from; b < to; ++b)
       if (const auto offset = blocks_[static_cast<std::size_t>(b)]; offset != 0)

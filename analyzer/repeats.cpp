@@ -37,8 +37,10 @@ struct MappingWalk::Naming {
 base::Result<void> MappingWalk::find_repeats() {
   constexpr std::size_t most_at_once = 1U << 19;  // 12 MiB
   constexpr std::uint64_t most_rounds = 1024;
+  std::uint64_t entries = 0;  // at most so many are seen: a small image takes little
+  for (const auto& tree : trees_) entries = base::saturating_add(entries, tree.entries);
   std::vector<Naming> seen;
-  seen.reserve(most_at_once);
+  seen.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(most_at_once, entries)));
   for (std::uint64_t rounds = 1, round = 0; round < rounds;) {
     seen.clear();
     bool overflow = false;
