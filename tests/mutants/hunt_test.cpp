@@ -24,7 +24,9 @@ TEST_P(Hunt, WithTheModel) {
   std::cout << fmt::format("nothing after {} operations\n", done.operations);
 }
 
-INSTANTIATE_TEST_SUITE_P(With, Hunt, testing::Values(Profile::chains, Profile::all));
+INSTANTIATE_TEST_SUITE_P(With, Hunt, testing::Values(Profile::chains, Profile::all), [](const auto& tested) {
+  return std::string(tested.param == Profile::chains ? "chains" : "all");
+});
 
 }  // namespace
 }  // namespace cowvet::model
