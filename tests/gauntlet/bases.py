@@ -23,7 +23,7 @@ PIECES = "pieces"
 class Base:
     """One sound image in a folder of its own, with what it stands on or keeps its data in beside it."""
 
-    def __init__(self, name, cluster, clusters, options="", steps=(), secret=False, below=None, recipe=None):
+    def __init__(self, name, cluster=0, clusters=0, options="", steps=(), secret=False, below=None, recipe=None):
         self.name, self.cluster, self.clusters, self.options = name, cluster, clusters, options
         self.steps, self.secret, self.below, self.recipe = steps, secret, below, recipe
         self.commands, self.written = [], set()
@@ -53,11 +53,15 @@ class Base:
         for number, step in enumerate(self.steps):
             self.take(number, *step)
         shutil.rmtree(self.folder / PIECES)
-        self.do("qemu-img", "check", "-q", *self.target())
-        self.original = (self.folder / IMAGE).read_bytes()
+        return self.look(IMAGE, [path.name for path in self.folder.iterdir() if path.name not in (IMAGE, "recipe")])
+
+    def look(self, name, beside):
+        """Reads what the sound image holds; `beside`: the files that it needs."""
+        self.do("qemu-img", "check", "-q", *self.target(name))
+        self.original = (self.folder / name).read_bytes()
         self.layout = Layout(self.original)
-        self.beside = [path.name for path in self.folder.iterdir() if path.name not in (IMAGE, "recipe")]
-        self.layers = {**truth.layers(self.folder, self.target(), self.cluster), **truth.vm_states(self.original)}
+        self.cluster, self.beside = self.layout.cluster, beside
+        self.layers = {**truth.layers(self.folder, self.target(name), self.cluster), **truth.vm_states(self.original)}
         # What was allocated but never written is zeros: there is nothing in it to lose.
         self.places = {layer: {guest: place for guest, place in where.items() if guest in self.layers[layer].clusters}
                        for layer, where in truth.places(self.layout).items()}

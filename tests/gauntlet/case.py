@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, field
 import beside  # noqa: F401
 import edits
 import truth
+from kinds import UNTELLABLE
 from programs import COWVET, run
 
 CLEAN, FAILED, CORRUPT, LEAKS = 0, 1, 2, 3
-SECONDS = 60  # for one call
+SECONDS, THEIR_SECONDS = 60, 15  # for one call
 MOST_BYTES = 256 << 20  # of a file that a repair made
 ALL = ["--level", "all", "--allow-loss"]
 VERBS = {"repair", "undo", "salvage"}
@@ -29,7 +30,7 @@ class Verdict:
     base: str
     kind: str
     harmless: bool = False      # all layers read right, and qemu-img check is content
-    silent: bool = False        # only guest data was changed: no metadata can tell
+    silent: bool = False        # only guest data was changed, or the image is as good as another: nothing in it can tell
     detected: str = ""          # "check", "deep", or nothing
     held: int = 0               # guest clusters of all layers whose bytes are in the file
     known: int = 0              # of these: with the L2 entry that says whose they are
@@ -102,7 +103,7 @@ class Trial:
         return matched
 
     def check_theirs(self, name, *words):
-        return run(["qemu-img", "check", *words, *self.base.target(name)], self.folder, SECONDS)
+        return run(["qemu-img", "check", *words, *self.base.target(name)], self.folder, THEIR_SECONDS)
 
 
 def agreement(content, right):
@@ -190,13 +191,13 @@ def judge(base, kind, content, folder):
     everything_right = {(name, guest) for name, right in base.layers.items() for guest in right.clusters} == right_before
     theirs_before = trial.check_theirs(damaged.name)
     verdict.harmless = everything_right and not right_zeros(base, before) and theirs_before.code == CLEAN
-    verdict.silent = only_guest_data(base, content)
 
     seen = trial.cowvet("check", damaged.name)
     if seen.code != CLEAN:
         verdict.detected = "check"
     elif trial.cowvet("check", "--deep", damaged.name).code != CLEAN:
         verdict.detected = "deep"
+    verdict.silent = only_guest_data(base, content) or (kind in UNTELLABLE and theirs_before.code == CLEAN)
     if not verdict.detected and not verdict.harmless and not verdict.silent:
         complain("not detected", seen, theirs_before)
     if "repair" in VERBS:
@@ -285,9 +286,9 @@ def salvage(trial, base, verdict, held, damaged, untouched, complain):
 
 def theirs(trial, base, verdict, before, held):
     copy = trial.copy("theirs.qcow2")
-    trial.check_theirs(copy.name, "-q", "-r", "all")
-    if os.stat(copy).st_size > MOST_BYTES:
-        verdict.theirs_end = "grown"  # up to a terabyte: nothing to compare with
+    said = trial.check_theirs(copy.name, "-q", "-r", "all")
+    if said.code is None or os.stat(copy).st_size > MOST_BYTES:
+        verdict.theirs_end = "grown"  # by gigabytes, up to a terabyte: nothing to compare with
         return
     after = trial.layers(copy.name)
     verdict.theirs = len(held & right_clusters(base, after))

@@ -30,19 +30,20 @@ MADE = []  # the images, made before the workers are forked
 
 
 def plan(made, wanted):
-    """(image's number, kind) of all cases, those of an image together."""
+    """(image's number, kind) of all cases, shuffled, so that a run that was stopped has seen some of everything."""
     kinds = [word for word in wanted if not word.startswith("base:")]
     images = [word[5:] for word in wanted if word.startswith("base:")]
-    return [(number, kind) for number, base in enumerate(made) for kind in KINDS
-            if (not kinds or any(word in kind for word in kinds)) and (not images or any(word in base.name for word in images))
-            and damaged(base, kind) is not None]
+    cases = [(number, kind) for number, base in enumerate(made) for kind in KINDS
+             if (not kinds or any(word in kind for word in kinds)) and (not images or any(word in base.name for word in images))
+             and damaged(base, kind) is not None]
+    return random.Random(7).sample(cases, len(cases))
 
 
 def sample(cases, size):
     """Each kind once while there is room, on images that take turns."""
     lot, chosen = random.Random(5), []
     by_kind = {}
-    for number, kind in cases:
+    for number, kind in sorted(cases):
         by_kind.setdefault(kind, []).append(number)
     for turn, kind in enumerate(lot.sample(sorted(by_kind), len(by_kind))):
         numbers = [number for number in by_kind[kind] if len(MADE[number].original) < 3 << 20] or by_kind[kind]

@@ -9,6 +9,16 @@ from layout import COPIED, OFFSET
 
 assert SINGLE is KINDS
 
+# Kinds that may leave an image as good as another, so that nothing in it tells: see docs/undetectable.md.
+UNTELLABLE = {
+    "l2: two entries swapped": "each cluster is owned once, as before",
+    "l2: zero flag set on data": "a cluster that was made to read as zeros",
+    "l2: entry zeroed": "of a data file, whose clusters nothing else counts",
+    "header: another crypt_method": "AES needs nothing but the key",
+    "header: a bit flipped": "the size, within what the L1 table covers",
+    "file: a few bytes cut": "QEMU's images may end within a cluster: what the guest never wrote is not there",
+}
+
 
 @kind("several: all L2 tables zeroed")
 def every_l2_zeroed(rng, l):

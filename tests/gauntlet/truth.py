@@ -77,8 +77,10 @@ def layers(folder, target, cluster):
     active = read(folder, target, cluster)
     if active is not None:
         found[ACTIVE] = active
-    for identity, name in snapshots(folder, target) or []:
-        content = read(folder, target, cluster, f"snapshot.id={identity}")
+    listed = snapshots(folder, target) or []
+    unique = len({identity for identity, _ in listed}) == len(listed)
+    for identity, name in listed:
+        content = read(folder, target, cluster, f"snapshot.id={identity}" if unique else f"snapshot.name={name}")
         if content is not None:
             found[name if name not in found else f"{name}#{identity}"] = content
     return found
