@@ -239,6 +239,7 @@ base::Result<Verdict> check(const storage::Device& device, const Options& option
   if (!verdict) return verdict;
   if (options.in_use) findings.add(Finding{"file/in-use"_rule}.at("file"));
   if (before != device.identity()) findings.add(Finding{"file/changed-during-check"_rule}.at("file"));
+  for (const auto& finding : options.of_the_chain) findings.add(Finding(finding));
   take_rest(*verdict, findings);
   return verdict;
 }
