@@ -47,6 +47,7 @@ class Verdict:
     undone: bool = False
     settled: bool = False       # a second repair finds nothing and writes nothing
     seconds: float = 0
+    story: str = ""             # what the repair said, where it did not give back all or does not end clean
     complaints: list = field(default_factory=list)
 
     def line(self):
@@ -130,7 +131,16 @@ def worse(base, before, after):
     return lost | soiled
 
 
-def changed(base, before, after):
+def metadata_in(base, content):
+    """Digests of the clusters of a file that are no guest data in the sound image: an entry that leads to one of them shows the
+    guest a table, which changes with each mended entry."""
+    data = {at // base.cluster for where in base.places.values() for place in where.values() if not place.outside
+            for at in range(place.begin, place.end, base.cluster)}
+    return {truth.digest(content[at:at + base.cluster].ljust(base.cluster, b"\0")) for at in range(0, len(content), base.cluster)
+            if at // base.cluster not in data}
+
+
+def changed(base, before, after, tables):
     """What could be read and reads differently after, though it is no better: the law of lossless plans."""
     found = set()
     for name, old in before.items():
@@ -139,6 +149,8 @@ def changed(base, before, after):
         new, right = after.get(name), base.layers[name].clusters
         for guest in (old.clusters.keys() | (new.clusters.keys() if new else set())) - old.unreadable:
             value = new.clusters.get(guest) if new else None
+            if old.clusters.get(guest) in tables:
+                continue
             if value != old.clusters.get(guest) and (not new or value != right.get(guest) or guest in new.unreadable):
                 found.add((name, guest))
     return found
@@ -222,7 +234,7 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
         complain("the lossless repair crashed", said)
     after = trial.layers(gentle.name)
     verdict.lossless = len(held & right_clusters(base, after))
-    if harmed := changed(base, before, after):
+    if harmed := changed(base, before, after, metadata_in(base, trial.content)):
         complain(f"a lossless repair changed what could be read: {len(harmed)} clusters: {sorted(harmed)[:5]}", said)
     undone(trial, gentle, untouched, said, complain)
 
@@ -246,6 +258,9 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
         complain("clean for cowvet, not for qemu-img", said, theirs_say)
     if ours.code != CLEAN and not (said.out + said.err).strip():
         complain("not clean afterwards, and not a word about it", said, ours)
+
+    if verdict.ours_known < verdict.known or ours.code != CLEAN:
+        verdict.story = said.out + said.err
 
     before_second = fingerprint(whole)
     again = trial.cowvet("repair", *ALL, "--undo", "second.undo", whole.name)

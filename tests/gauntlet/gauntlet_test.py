@@ -11,6 +11,8 @@ import json
 import multiprocessing
 import os
 import random
+import re
+import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +27,7 @@ from kinds import KINDS
 
 WORKERS = 2
 SAMPLE = 110  # cases of the sample
+KEEP = os.environ.get("COWVET_KEEP")  # a folder for the images of cases that go wrong or fall short
 LEAST_SHARE = 0.99  # of what the file's bytes and entries still hold
 MADE = []  # the images, made before the workers are forked
 
@@ -60,8 +63,17 @@ def one(job):
     """In a worker: the verdict of one case as a line of JSON."""
     number, kind, place = job
     base = MADE[number]
+    content = damaged(base, kind)
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        return case.judge(base, kind, damaged(base, kind), Path(folder)).line()
+        verdict = case.judge(base, kind, content, Path(folder))
+    if KEEP and (verdict.complaints or verdict.ours_known < verdict.known):
+        kept = Path(KEEP, re.sub(r"\W+", "-", f"{base.name}--{kind}"))
+        kept.mkdir(exist_ok=True)
+        for name in base.beside:
+            shutil.copyfile(base.folder / name, kept / name)
+        (kept / "sound.qcow2").write_bytes(base.original)
+        (kept / "damaged.qcow2").write_bytes(content)
+    return verdict.line()
 
 
 def remembered(path):
@@ -129,6 +141,10 @@ def main():
     for verdict in wrong:
         for complaint in verdict["complaints"]:
             print(f"\n{verdict['base']} / {verdict['kind']}: {complaint if show else complaint.splitlines()[0]}")
+    for verdict in sorted(verdicts, key=lambda v: v["ours_known"] - v["known"]) if "repair" in case.VERBS else []:
+        if verdict["ours_known"] < verdict["known"]:
+            print(f"\n{verdict['base']} / {verdict['kind']}: {verdict['ours_known']} of {verdict['known']} are given back "
+                  f"({verdict['before']} read right before), {verdict['ours_end']}" + (f"\n{verdict['story']}" if show else ""))
     short = shortfalls(verdicts) if "repair" in case.VERBS else []
     slow = sorted(verdicts, key=lambda v: -v["seconds"])[:5]
     print("\nslowest: " + "; ".join(f"{v['base']} / {v['kind']} {v['seconds']:.1f} s" for v in slow))
