@@ -1,7 +1,7 @@
 """The gauntlet: every kind of damage on every image that has what it hurts, and each through all that is promised of a repair
 (case.py). Prints a table with a row for each kind, one with a row for each image, and what went wrong.
 
-A sample that is the same each time takes part in CI; COWVET_LONG=1 takes all. The long run writes what it found to a file
+A sample that is the same each time takes part in CI (COWVET_EACH: of another size); COWVET_LONG=1 takes all. The long run writes what it found to a file
 (build/gauntlet/ of the tree, named after the program's digest) and goes on there when it was stopped. Words on the command
 line name parts of kinds or images ("base:4k" for images); `--show` prints complaints in full.
 """
@@ -26,7 +26,7 @@ import table
 from kinds import KINDS
 
 WORKERS = 2
-SAMPLE = 110  # cases of the sample
+SAMPLE = int(os.environ.get("COWVET_EACH", 110))  # cases of the sample
 KEEP = os.environ.get("COWVET_KEEP")  # a folder for the images of cases that go wrong or fall short
 LEAST_SHARE = 0.99  # of what the file's bytes and entries still hold
 MADE = []  # the images, made before the workers are forked
@@ -43,15 +43,20 @@ def plan(made, wanted):
 
 
 def sample(cases, size):
-    """Each kind once while there is room, on images that take turns."""
-    lot, chosen = random.Random(5), []
+    """Each kind once, on images that take turns, then each once more while there is room."""
     by_kind = {}
     for number, kind in sorted(cases):
         by_kind.setdefault(kind, []).append(number)
-    for turn, kind in enumerate(lot.sample(sorted(by_kind), len(by_kind))):
-        numbers = [number for number in by_kind[kind] if len(MADE[number].original) < 3 << 20] or by_kind[kind]
-        chosen.append((numbers[turn % len(numbers)], kind))
-    return sorted(chosen[:size])
+    chosen, lot = [], random.Random(5)
+    while by_kind and len(chosen) < size:
+        for turn, kind in enumerate(lot.sample(sorted(by_kind), len(by_kind))):
+            numbers = [number for number in by_kind[kind] if len(MADE[number].original) < 3 << 20] or by_kind[kind]
+            number = numbers[(turn + len(chosen)) % len(numbers)]
+            chosen.append((number, kind))
+            by_kind[kind].remove(number)
+            if not by_kind[kind]:
+                del by_kind[kind]
+    return chosen[:size]
 
 
 def damaged(base, kind):
