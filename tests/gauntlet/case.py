@@ -44,6 +44,7 @@ class Verdict:
     theirs_worse: int = 0
     ours_end: str = ""          # what check says of the repaired image: clean, leaks, corrupt, refused
     theirs_end: str = ""
+    told: bool = False          # the plan admits what it changes, and calls lossless only what is
     undone: bool = False
     settled: bool = False       # a second repair finds nothing and writes nothing
     seconds: float = 0
@@ -222,7 +223,7 @@ def judge(base, kind, content, folder):
 
 
 def repaired(trial, base, verdict, before, held, known, damaged, untouched, complain):
-    plan = trial.cowvet("repair", "--plan", "--output", "json", damaged.name)
+    plan = trial.cowvet("repair", "--plan", *ALL, "--output", "json", damaged.name)
     if fingerprint(damaged) != untouched:
         complain("--plan wrote", plan)
     if plan.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
@@ -246,6 +247,9 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     right_after = right_clusters(base, after)
     verdict.ours = verdict.salvaged = len(held & right_after)
     verdict.ours_known = len(known & right_after)
+    verdict.told = told_rightly(plan, changed(base, before, after, metadata_in(base, trial.content)))
+    if not verdict.told:
+        complain("the plan does not say what it changes", plan)
     lost = worse(base, before, after)
     verdict.ours_worse = len(lost)
     if lost:
@@ -271,13 +275,25 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
         complain("a second repair complains", again)
     verdict.undone = undone(trial, whole, untouched, said, complain)
 
-    if ours.code != CLEAN:
+    if ours.code != CLEAN and "salvage" in VERBS:
         salvage(trial, base, verdict, held, damaged, untouched, complain)
+
+
+def told_rightly(plan, harmed):
+    """Whether the plan, as JSON, admits a change of what could be read where there is one, and calls no step of it lossless."""
+    if plan.code == FAILED or not harmed:
+        return True
+    said = plan.json()
+    proof = said.get("proof", {})
+    admitted = any(proof.get(what, {}).get("bytes") for what in ("changed", "lost")) or proof.get("snapshots-gone")
+    return bool(admitted) and any(action["consent"] not in ("lossless", "frees") for action in said["actions"])
 
 
 def undone(trial, image, untouched, said, complain):
     """Takes a repair back; true when the file has its old bytes."""
     journal = trial.folder / f"{image.name}.cowvet-undo"
+    if "undo" not in VERBS:
+        return False
     back = trial.cowvet("undo", journal.name) if journal.exists() else None
     same = hashlib.sha256(image.read_bytes()).hexdigest() == untouched[0]
     if not same:

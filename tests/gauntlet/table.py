@@ -2,7 +2,7 @@
 import collections
 
 COLUMNS = ["cases", "harmless", "detected", "held", "known", "before", "lossless", "repaired", "salvaged", "qemu-img",
-           "worse", "qemu worse", "unrepaired", "undone", "settled"]
+           "worse", "qemu worse", "unrepaired", "told", "undone", "settled"]
 
 
 def share(part, whole):
@@ -19,6 +19,7 @@ def row(verdicts):
             share(total("known"), held), share(total("before"), held), share(total("lossless"), held),
             share(total("ours"), held), share(total("salvaged"), held), share(total("theirs"), held),
             total("ours_worse"), total("theirs_worse"), sum(v["ours_end"] != "clean" for v in verdicts),
+            f"{sum(v['told'] for v in verdicts)}/{len(verdicts)}",
             f"{sum(v['undone'] for v in verdicts)}/{len(verdicts)}", f"{sum(v['settled'] for v in verdicts)}/{len(verdicts)}"]
 
 
