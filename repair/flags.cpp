@@ -20,12 +20,14 @@ using Change = std::uint64_t (*)(std::uint64_t word);
 Remedied change_words(Draft& draft, RuleId rule, Consent consent, std::string_view what, Change change,
                       std::uint64_t skip = 0) {
   for (const auto& f : draft.found(rule)) {
-    if (!f.host) continue;
-    const bool l2 = f.where.find(".l2[") != std::string::npos;
-    const std::uint64_t step = l2 ? draft.geometry().l2_entry_size() : 8;
+    const auto entry = draft.entry(f.where);
+    if (!f.host || !entry) continue;
+    const std::uint64_t step = entry->l1 ? 8 : draft.geometry().l2_entry_size();
+    // A finding names the entries, or, where several claim it, the cluster that one of them leads to.
+    const std::uint64_t length = f.host->begin.raw() == entry->offset ? f.host->length : step;
     auto* action = draft.may_act(rule, consent, what, place_from(f));
     if (action == nullptr) continue;
-    for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += step)
+    for (std::uint64_t at = entry->offset; at < entry->offset + length; at += step)
       if (auto done = draft.put_word(*action, at + skip, change(draft.word(at + skip))); !done) return done;
   }
   return {};

@@ -14,6 +14,7 @@
 
 #include "analyzer/census.hpp"
 #include "base/checked.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -90,9 +91,8 @@ class Refcounts {
       for (std::size_t i = 0; i < table.size(); ++i) blocks_.push_back(table[i]);
     }
     if (order_ != g_.refcount_order()) blocks_.clear();
-    std::map<std::uint64_t, std::uint64_t> by_offset;
     for (std::uint64_t i = 0; i < blocks_.size(); ++i)
-      by_offset.emplace(blocks_[i] & format::entry_offset_mask, i);
+      if (blocks_[i] != 0 && !possible(blocks_[i])) distrust(i, "refcount/block-past-eof"_rule, false);
     for (const auto rule : block_rules)
       for (const auto& f : draft_.found(rule)) {
         constexpr std::string_view entry = "refcount_table[";
@@ -100,10 +100,34 @@ class Refcounts {
         if (std::string_view(f.where).starts_with(entry)) {
           distrust(std::stoull(f.where.substr(entry.size())), rule, stays);
         } else if (f.host) {  // several may name the place
-          for (std::uint64_t i = 0; i < blocks_.size(); ++i)
-            if ((blocks_[i] & format::entry_offset_mask) == f.host->begin.raw()) distrust(i, rule, stays);
+          distrust_at(f.host->begin.raw(), rule, stays);
         }
       }
+    leave_what_is_others();
+  }
+  // A block may stand there, as far as the entry alone tells.
+  [[nodiscard]] bool possible(std::uint64_t entry) const {
+    const std::uint64_t place = entry & format::entry_offset_mask;
+    return place == entry && place % g_.cluster_size() == 0 && place < eof_;
+  }
+  // A place that another structure claims as well, and whose bytes are no refcounts, is the other's: nothing is written there.
+  void leave_what_is_others() {
+    for (const auto& f : draft_.found("l2/points-at-metadata"_rule))
+      if (const auto entry = draft_.entry(f.where))
+        for (const auto& [index, block] : made_)
+          if (index < blocks_.size() &&
+              blocks_[index] == (draft_.word(entry->offset) & format::entry_offset_mask))
+            blocks_[index] = 0;
+    for (const auto& f : draft_.found("l1/points-at-metadata"_rule))
+      if (const auto entry = draft_.entry(f.where)) {
+        const std::uint64_t place = draft_.word(entry->offset) & format::entry_offset_mask;
+        if (l2_looks(draft_.bytes(place, g_.cluster_size()), g_, eof_).is_one())
+          distrust_at(place, "refcount/block-overlap"_rule, false);
+      }
+  }
+  void distrust_at(std::uint64_t place, RuleId rule, bool stays) {
+    for (std::uint64_t i = 0; i < blocks_.size(); ++i)
+      if (place != 0 && (blocks_[i] & format::entry_offset_mask) == place) distrust(i, rule, stays);
   }
   void distrust(std::uint64_t index, RuleId rule, bool stays) {
     made_.try_emplace(index, Made{.bytes = {}, .why = rule});
