@@ -135,9 +135,8 @@ base::Result<void> gather(const storage::Device& image, const storage::Device& w
   for (const auto& range : changes)
     if (auto looked = gatherer.look_at(range); !looked) return looked;
   // The last sector of the smaller length holds bytes of which only one side knows.
-  const auto [less, more] = std::minmax(image.size(), wanted.size());
-  if (auto looked = gatherer.look_at({less, image.size() > wanted.size() ? more : up(less, sector)}); !looked)
-    return looked;
+  const std::uint64_t before = image.size(), after = wanted.size(), less = std::min(before, after);
+  if (auto looked = gatherer.look_at({less, std::max(before, up(less, sector))}); !looked) return looked;
   return gatherer.finish();
 }
 
