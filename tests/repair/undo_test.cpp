@@ -65,9 +65,9 @@ TEST_P(Undo, refuses_an_undo_file_with_any_byte_changed) {
   const auto& change = GetParam();
   const Changed changed(change);
   const auto& good = changed.undo.bytes();
-  // Inside the bytes that were saved, some do: each is hashed like its neighbours.
-  const std::size_t step = 13;
-  for (std::size_t at = 0; at < good.size(); at += at < blocks_place + 600 ? 1 : step) {
+  // Of one file each byte; of the others some, since a byte is hashed like its neighbours.
+  const std::size_t step = change.name == "grown_by_nothing" ? 1 : 211;
+  for (std::size_t at = 0; at < good.size(); at += at >= blocks_place && at < blocks_place + 64 ? 1 : step) {
     auto bytes = good;
     bytes[at] ^= std::byte{1};
     MemoryDevice image(changed.image.bytes()), undo(bytes);
@@ -77,7 +77,7 @@ TEST_P(Undo, refuses_an_undo_file_with_any_byte_changed) {
     ASSERT_EQ(image.bytes() == changed.image.bytes(), true) << at;
     ASSERT_EQ(undo.bytes() == bytes, true) << at;
   }
-  for (std::size_t length = 0; length < good.size(); length += 97) {
+  for (std::size_t length = 0; length < good.size(); length += 997) {
     auto bytes = good;
     bytes.resize(length);
     MemoryDevice image(changed.image.bytes()), undo(bytes);
