@@ -14,6 +14,7 @@ struct Verb {
 };
 
 Exit check(std::span<char* const> arguments, Console& console);
+Exit repair(std::span<char* const> arguments, Console& console);
 Exit chain(std::span<char* const> arguments, Console& console);
 Exit revert_check(std::span<char* const> arguments, Console& console);
 Exit undo(std::span<char* const> arguments, Console& console);
@@ -42,6 +43,7 @@ Exit schema(std::span<char* const> arguments, Console& console);
 // In the order of the help.
 inline constexpr Verb verbs[] = {
     {"check", "Say whether images are sound, and what exactly is wrong where", check},
+    {"repair", "Mend what is wrong with an image; the plan can be read first, and undone", repair},
     {"chain", "Say what images stand on, what stands on them, and whether it fits together", chain},
     {"revert-check", "Say whether going back to a snapshot is safe, and what would be lost", revert_check},
     {"undo", "Make an image what it was before a repair", undo},

@@ -75,6 +75,10 @@ Action* Draft::may_act(findings::RuleId rule, Consent consent, std::string_view 
   }
   auto& action = act(rule, consent, what);
   ++action.count;
+  constexpr std::size_t most_named = 1U << 20;
+  if (consent == Consent::choice || consent == Consent::lossy)
+    for (const auto& range : place.guest)
+      if (named_.size() < most_named) named_.push_back(range);
   if (action.places.size() < Action::most_places) action.places.push_back(std::move(place));
   return &action;
 }

@@ -69,6 +69,8 @@ class Draft {
     awaited_.clear();
   }
   [[nodiscard]] std::uint64_t writes() const { return writes_; }
+  // The guest ranges of all that was done by choice or with loss, complete up to a million.
+  [[nodiscard]] std::span<const findings::GuestRange> named() const { return named_; }
 
   [[nodiscard]] std::uint64_t word(std::uint64_t offset) const;  // big endian; 0 behind the end
   [[nodiscard]] std::vector<std::byte> bytes(std::uint64_t offset, std::uint64_t length) const;
@@ -111,6 +113,7 @@ class Draft {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::vector<std::uint64_t> awaited_;
   std::uint64_t writes_ = 0;
+  std::vector<findings::GuestRange> named_;
 };
 
 // The place of a finding.

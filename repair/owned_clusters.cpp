@@ -72,7 +72,7 @@ TableLooks l1_looks(const storage::Device& device, const format::Geometry& geome
   TableLooks looks;
   each_word(device, begin, entries, [&](std::uint64_t, std::uint64_t word) {
     ++looks.entries;
-    looks.foreign += foreign_l1(word, geometry, device.size()) ? 1 : 0;
+    looks.foreign += foreign_l1(word, geometry, device.size()) ? 1U : 0U;
   });
   return looks;
 }

@@ -2,12 +2,14 @@
 // the bytes; and what was not done, and why. Promises: plain values; counts are complete where lists are cut.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "analyzer/verdict.hpp"
 #include "findings/finding.hpp"
 #include "findings/rule.hpp"
+#include "repair/proof.hpp"
 #include "storage/device.hpp"
 
 namespace cowvet::repair {
@@ -70,6 +72,10 @@ struct Plan {
   std::vector<Action> actions;
   std::vector<Withheld> withheld;
   std::uint64_t size_before = 0, size_after = 0;  // of the file, bytes
+  // What the layers show afterwards, held against what they showed; nothing where no layer could be told before.
+  std::optional<Proof> proof;
+  // Why the plan must not be carried out: something would read otherwise that no action names. "" when it may.
+  std::string objection;
 
   [[nodiscard]] bool changes_anything() const { return !actions.empty(); }
 };

@@ -1,6 +1,7 @@
 // From an image to the plan of its repair: the remedies are done in memory and the result is checked, round
-// by round, until nothing is left that they can mend. Promises: nothing is written; the same image gives the
-// same plan; a second repair of the result finds nothing to do.
+// by round, until nothing is left that they can mend; then what every layer shows is held against what it
+// showed before. Promises: nothing is written; the same image gives the same plan; a second repair of the
+// result finds nothing to do.
 #pragma once
 #include <memory>
 
