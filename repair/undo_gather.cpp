@@ -61,7 +61,10 @@ class Gatherer {
       return {at, std::min(most, to_the_end ? before_end_ : up(extent.end, sector)), Piece::Kind::data};
     const std::uint64_t hole_end = to_the_end ? before_end_ : down(extent.end, sector);
     if (hole_end <= at) return {at, at + sector, Piece::Kind::data};  // a hole that ends within the sector
-    const std::uint64_t begin = std::max({down(at, hole_unit), done_, up(extent.begin, sector)});
+    // Where an extent begins is known only when it was asked for from there.
+    const std::uint64_t unit = std::max(down(at, hole_unit), done_);
+    const auto around = image_.extent(unit);
+    const std::uint64_t begin = around.hole && around.end > at ? unit : at;
     return {begin, std::min(up(most, hole_unit), hole_end), Piece::Kind::hole};
   }
 
