@@ -5,6 +5,7 @@
 
 #include "base/checked.hpp"
 #include "base/text.hpp"
+#include "cli/check_chain.hpp"
 #include "cli/examination.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
@@ -21,7 +22,7 @@ using findings::Severity;
 
 struct CheckOptions {
   Shared shared;
-  bool quiet = false, progress = false, verbose = false, deep = false;
+  bool quiet = false, progress = false, verbose = false, deep = false, chain = false;
   std::string repair, cache, color = "auto", fail_on = "leak";
   std::vector<std::string> allow, report_files, images;
   std::uint64_t max_findings = 100, jobs = 0;
@@ -39,6 +40,8 @@ void describe(Arguments& arguments, CheckOptions& options) {
   arguments.flag("-p,--progress", options.progress, "Show progress even when stderr is no terminal");
   arguments.flag("-v,--verbose", options.verbose, "Also notes, explanations, and all places that are kept");
   arguments.flag("--deep", options.deep, "Also decode every compressed cluster and read every data cluster");
+  arguments.flag("--chain", options.chain,
+                 "Also all files that the images stand on, base first, and whether they fit together");
   arguments.text("--fail-on", options.fail_on, "SEVERITY",
                  "Least severity that counts for the exit code: note, warning, leak (default), error, fatal");
   arguments.texts("--allow", options.allow, "RULE",
@@ -89,6 +92,7 @@ Exit check(std::span<char* const> words, Console& console) {
       "check", "Says whether qcow2 images are sound, and what exactly is wrong, where, and at what risk.",
       "  cowvet check disk.qcow2                       # verdict, findings, advice\n"
       "  cowvet check --output json disk.qcow2         # qemu-img's keys and more\n"
+      "  cowvet check --chain disk.qcow2               # what it stands on, too; the worst one counts\n"
       "  cowvet check --report out.sarif -q *.qcow2    # for a pipeline\n"
       "Exit code: 0 clean, 1 the check failed, 2 damaged, 3 leaks only, 63 no qcow2 image.");
   describe(arguments, options);
@@ -110,23 +114,28 @@ Exit check(std::span<char* const> words, Console& console) {
   const StopOnSignal stop(progress);
   std::vector<reports::Report> all;
   Exit code = Exit::success;
-  for (const auto& image : options.images) {
+  const auto links = links_of(options.images, options.shared, options.chain);
+  for (const auto& link : links) {
+    const auto& image = link.file;
+    Shared shared = options.shared;
+    shared.format = link.format;
     auto report = [&] {
       const Meter meter(progress, base::escape(image), Meter::style(options.progress, options.quiet));
       const Examination how{.deep = options.deep,
                             .jobs = static_cast<unsigned>(options.jobs),
                             .max_findings = options.max_findings,
                             .memory_limit = options.memory_limit,
-                            .allowed = options.allowed};
+                            .allowed = options.allowed,
+                            .of_the_chain = link.of_the_chain};
       // In another program's place, an image in use is not opened in the first place.
-      const bool in_use =
-          !stands_in() && options.shared.format != "raw" && warned_in_use(image, options.shared, console);
-      return examine(image, options.shared, how, in_use, progress);
+      const bool in_use = !stands_in() && shared.format != "raw" && warned_in_use(image, shared, console);
+      return examine(image, shared, how, in_use, progress);
     }();
-    code = worse(code, code_for(report, options.fails));
+    if (report.outcome && link.looked_below) report.outcome->backing_name.reset();
+    if (!link.raw_base || !report.outcome) code = worse(code, code_for(report, options.fails));
     if (!report.outcome) console.complain(about(image, report.outcome.error()));
     if (human && !options.quiet && report.outcome) {
-      if (&image != &options.images.front()) console.print("\n");
+      if (&link != &links.front()) console.print("\n");
       console.print(reports::text(report, style.text));
     }
     if (!human || !options.report_files.empty()) all.push_back(std::move(report));

@@ -54,7 +54,8 @@ reports::Report examine(const std::string& file, const Shared& shared, const Exa
                                  .assume_qcow2 = shared.format == "qcow2",
                                  .in_use = in_use,
                                  .data_file = data_file.get(),
-                                 .path = file};
+                                 .path = file,
+                                 .of_the_chain = how.of_the_chain};
   report.outcome = analyzer::check(**device, wishes, collector, progress);
   // Whoever says that it is qcow2 wants to hear what is left of it, even if nothing is.
   if (report.outcome && wishes.assume_qcow2) report.outcome->recognised = true;

@@ -9,6 +9,7 @@
 #include "base/progress.hpp"
 #include "cli/exit_codes.hpp"
 #include "cli/shared.hpp"
+#include "findings/finding.hpp"
 #include "findings/rule.hpp"
 #include "reports/report.hpp"
 
@@ -20,6 +21,7 @@ struct Examination {
   std::uint64_t max_findings = 100;  // of a rule
   std::optional<std::uint64_t> memory_limit{};
   std::vector<findings::RuleId> allowed{};
+  std::vector<findings::Finding> of_the_chain{};  // reported with the image's own
 };
 
 // `in_use`: another program may write to the image. What stops the check is the report's outcome.

@@ -32,6 +32,13 @@ def info(folder):
            "a raw file has the format raw")
     expect_error("info", "gone.qcow2", says="no such file", folder=folder)
     expect_error("info", "-f", "qcow2", "disk.raw", says="no qcow2 image", folder=folder)
+    # What follows "file:" is a file's name, whatever it looks like: every walk down a chain goes there.
+    image(folder / "nbd:x.qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "file:nbd:x.qcow2", "-F", "qcow2", "odd.qcow2"],
+                   cwd=folder, check=True)
+    for words in ["info", "--backing-chain"], ["check", "--chain"]:
+        chain = json.loads(expect_code(0, *words, "--output=json", "odd.qcow2", folder=folder).out)
+        expect({one["filename"] for one in chain} == {"odd.qcow2", "./nbd:x.qcow2"}, "file: and a colon", chain)
     # A chain that bites its tail, and one with a hole, are errors, and only when the chain is asked for.
     image(folder / "b.qcow2")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "b.qcow2", "-F", "qcow2", "a.qcow2"], cwd=folder,
