@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "analyzer/verdict.hpp"
 #include "base/progress.hpp"
 #include "base/result.hpp"
 #include "engine/cipher.hpp"
+#include "format/extensions.hpp"
 #include "repair/salvage.hpp"
 #include "repair/view.hpp"
 
@@ -29,9 +29,12 @@ class Understood {
                                                                       const UnderstandOptions& options,
                                                                       base::Progress& progress);
 
+  Understood(const Understood&) = delete;
+  Understood& operator=(const Understood&) = delete;
+  ~Understood();
+
   [[nodiscard]] Readable readable() const { return {*best_, plain_ ? &*plain_ : nullptr}; }
   [[nodiscard]] const View& best() const { return *best_; }
-  [[nodiscard]] const analyzer::Verdict& verdict() const { return verdict_; }
   // What was inferred to understand it, a sentence each.
   [[nodiscard]] const std::vector<std::string>& inferences() const { return inferences_; }
 
@@ -43,10 +46,12 @@ class Understood {
   [[nodiscard]] base::Result<std::shared_ptr<const engine::Cipher>> cipher(std::string_view secret) const;
 
  private:
-  Understood() = default;
-  void read_names(const storage::Device& image);
+  struct Plan;  // the repair that was done in memory
+  Understood();
+  void read_names();
 
-  analyzer::Verdict verdict_;
+  std::unique_ptr<Plan> plan_;
+  const storage::Device* device_ = nullptr;  // of `best_`
   std::optional<View> best_, plain_;
   std::vector<std::string> inferences_;
   std::optional<std::string> backing_name_, backing_format_;
