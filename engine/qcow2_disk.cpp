@@ -317,6 +317,7 @@ base::Result<void> Qcow2Disk::give_up_content() {
   if (impl_->image->fields().raw_external_data())
     return base::fail(base::ErrorKind::usage,
                       "a raw external data file is the whole disk: nothing shows through it");
+  impl_->changes.cut_when_done();
   return impl_->writer.give_up(0, impl_->image->vm_state_begin());
 }
 
