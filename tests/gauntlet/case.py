@@ -227,12 +227,12 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     if fingerprint(damaged) != untouched:
         complain("--plan wrote", plan)
     if plan.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("--plan crashed", plan)
+        complain(f"--plan ends with {plan.code}", plan)
 
     gentle = trial.copy("gentle.qcow2")
     said = trial.cowvet("repair", gentle.name)
     if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("the lossless repair crashed", said)
+        complain(f"the lossless repair ends with {said.code}", said)
     after = trial.layers(gentle.name)
     verdict.lossless = len(held & right_clusters(base, after))
     if harmed := changed(base, before, after, metadata_in(base, trial.content)):
@@ -242,7 +242,7 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     whole = trial.copy("whole.qcow2")
     said = trial.cowvet("repair", *ALL, whole.name)
     if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("the repair crashed", said)
+        complain(f"the repair ends with {said.code}", said)
     after = trial.layers(whole.name)
     right_after = right_clusters(base, after)
     verdict.ours = verdict.salvaged = len(held & right_after)
@@ -283,7 +283,10 @@ def told_rightly(plan, harmed):
     """Whether the plan, as JSON, admits a change of what could be read where there is one, and calls no step of it lossless."""
     if plan.code == FAILED or not harmed:
         return True
-    said = plan.json()
+    try:
+        said = plan.json()
+    except ValueError:
+        return False
     proof = said.get("proof", {})
     admitted = any(proof.get(what, {}).get("bytes") for what in ("changed", "lost")) or proof.get("snapshots-gone")
     return bool(admitted) and any(action["consent"] not in ("lossless", "frees") for action in said["actions"])
@@ -309,7 +312,7 @@ def salvage(trial, base, verdict, held, damaged, untouched, complain):
     if fingerprint(damaged) != untouched:
         complain("salvage wrote to the image", said)
     if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("salvage crashed", said)
+        complain(f"salvage ends with {said.code}", said)
     if (trial.folder / "salvaged.qcow2").exists():
         after = trial.layers("salvaged.qcow2")
         verdict.salvaged = max(verdict.ours, len(held & right_clusters(base, after)))
