@@ -17,6 +17,7 @@ Exit check(std::span<char* const> arguments, Console& console);
 Exit repair(std::span<char* const> arguments, Console& console);
 Exit chain(std::span<char* const> arguments, Console& console);
 Exit revert_check(std::span<char* const> arguments, Console& console);
+Exit undo(std::span<char* const> arguments, Console& console);
 Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
@@ -45,6 +46,7 @@ inline constexpr Verb verbs[] = {
     {"repair", "Mend what is wrong with an image; the plan can be read first, and undone", repair},
     {"chain", "Say what images stand on, what stands on them, and whether it fits together", chain},
     {"revert-check", "Say whether going back to a snapshot is safe, and what would be lost", revert_check},
+    {"undo", "Make an image what it was before a repair", undo},
     {"info", "Print what an image says of itself", info},
     {"map", "Print where the bytes of a disk lie", map},
     {"create", "Make a new image", create},

@@ -44,7 +44,7 @@ base::Result<std::uint64_t> change(storage::Device& image, const storage::Device
                                    base::Progress& progress) {
   const std::uint64_t size = undo.info().length_after;
   if (image.size() < size)
-    if (auto grown = image.resize(size); !grown) return std::unexpected(grown.error());
+    if (auto grown = set_length(image, size); !grown) return std::unexpected(grown.error());
   std::uint64_t written = 0;
   undo.rewind();
   for (;;) {
@@ -58,18 +58,15 @@ base::Result<std::uint64_t> change(storage::Device& image, const storage::Device
     progress.advance((*block)->length());
   }
   if (auto flushed = image.flush(); !flushed) return std::unexpected(flushed.error());
-  if (image.size() > size) {
-    auto cut = image.resize(size);
+  // Before anything is cut off, so that a device which lost writes still holds one of both states.
+  const auto found = compare(image, undo, progress);
+  if (!found) return std::unexpected(found.error());
+  if (!found->all_after) return loses_writes();
+  if (image.size() != size) {
+    auto cut = set_length(image, size);
     if (cut) cut = image.flush();
     if (!cut) return std::unexpected(cut.error());
   }
-  const auto found = compare(image, undo, progress);
-  if (!found) return std::unexpected(found.error());
-  if (!found->all_after || image.size() != size)
-    return base::fail(
-        ErrorKind::io,
-        "what was written is not what the image holds now: its disk loses writes; copy the image "
-        "to a good one");
   return written;
 }
 

@@ -107,19 +107,31 @@ std::uint64_t Draft::word(std::uint64_t offset) const {
 }
 
 base::Result<void> Draft::put(Action& action, std::uint64_t offset, base::ConstBytes after) {
-  const auto before = bytes(offset, after.size());
-  if (std::ranges::equal(before, after) && offset + after.size() <= overlay_.size()) return {};
+  if (after.empty()) return {};
+  // Behind the end the file has no bytes that could be the same.
+  const std::uint64_t kept =
+      std::min<std::uint64_t>(after.size(), overlay_.size() - std::min(overlay_.size(), offset));
+  auto before = bytes(offset, after.size());
+  const auto whole = after;
+  if (kept == after.size()) {
+    const auto first = std::ranges::mismatch(before, after).in1 - before.begin();
+    if (static_cast<std::size_t>(first) == before.size()) return {};
+    std::size_t end = after.size();
+    while (before[end - 1] == after[end - 1]) --end;
+    before = {before.begin() + first, before.begin() + static_cast<std::ptrdiff_t>(end)};
+    after = whole.subspan(static_cast<std::size_t>(first), before.size());
+    offset += static_cast<std::uint64_t>(first);
+  }
   if (auto done = overlay_.write(offset, after); !done) return done;
   ++writes_;
   ++action.changes;
   action.bytes += after.size();
   if (action.first_changes.size() < Action::most_changes) {
-    const auto shown = std::min(after.size(), Change::most_shown);
-    action.first_changes.push_back(
-        {.offset = offset,
-         .length = after.size(),
-         .before = {before.begin(), before.begin() + static_cast<std::ptrdiff_t>(shown)},
-         .after = {after.begin(), after.begin() + static_cast<std::ptrdiff_t>(shown)}});
+    const auto shown = static_cast<std::ptrdiff_t>(std::min(after.size(), Change::most_shown));
+    action.first_changes.push_back({.offset = offset,
+                                    .length = after.size(),
+                                    .before = {before.begin(), before.begin() + shown},
+                                    .after = {after.begin(), after.begin() + shown}});
   }
   return {};
 }

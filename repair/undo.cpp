@@ -94,9 +94,10 @@ base::Result<void> put_back(storage::Device& image, const UndoBlock& block, std:
 
 // Writes everything back, durably, and looks whether it is there.
 base::Result<std::uint64_t> write_back(storage::Device& image, UndoReader& undo, base::Progress& progress) {
-  const std::uint64_t size = undo.info().length_before;
+  // A block device keeps its length.
+  const std::uint64_t size = undo.info().block_device ? image.size() : undo.info().length_before;
   if (image.size() < size)
-    if (auto grown = image.resize(size); !grown) return std::unexpected(grown.error());
+    if (auto grown = set_length(image, size); !grown) return std::unexpected(grown.error());
   std::uint64_t written = 0;
   undo.rewind();
   for (;;) {
@@ -109,19 +110,16 @@ base::Result<std::uint64_t> write_back(storage::Device& image, UndoReader& undo,
     progress.advance((*block)->length());
   }
   if (auto flushed = image.flush(); !flushed) return std::unexpected(flushed.error());
-  if (image.size() > size && !image.is_block_device()) {
-    auto cut = image.resize(size);
+  // Before anything is cut off, so that a device which lost writes still holds one of both states.
+  base::Progress not_stopped;
+  const auto found = compare(image, undo, not_stopped);
+  if (!found) return std::unexpected(found.error());
+  if (!found->all_before || !found->same_head) return loses_writes();
+  if (image.size() != size) {
+    auto cut = set_length(image, size);
     if (cut) cut = image.flush();
     if (!cut) return std::unexpected(cut.error());
   }
-  base::Progress not_stopped;  // it is done: what is left is looking
-  const auto found = compare(image, undo, not_stopped);
-  if (!found) return std::unexpected(found.error());
-  if (!found->all_before || !found->same_head || (!image.is_block_device() && image.size() != size))
-    return base::fail(
-        ErrorKind::io,
-        "what was written back is not what the image holds now: its disk loses writes; copy the "
-        "image and the undo file to a good one, and run 'cowvet undo' there");
   return written;
 }
 
@@ -175,7 +173,8 @@ base::Result<Undone> undo(storage::Device& image, storage::Device& undo, Force f
   if (!found) return std::unexpected(found.error());
   if (auto good = judge_length(image, info); !good) return std::unexpected(good.error());
   if (auto good = judge_content(*found, info); !good) return std::unexpected(good.error());
-  if (info.state == UndoState::complete && force == Force::no && !found->all_before)
+  if (info.state == UndoState::complete && force == Force::no &&
+      !(found->all_before && image.size() == info.length_before))
     if (auto good = judge_time(image, info); !good) return std::unexpected(good.error());
   // From here on the image's time tells nothing any more, also to an undo that comes after a crash of this one.
   if (info.state != UndoState::undoing)

@@ -12,8 +12,10 @@
 namespace cowvet::repair {
 
 struct Comparison {
-  bool all_before = true, all_after = true;  // every changed sector holds what it held before; afterwards
-  std::optional<std::uint64_t> strange;      // the first sector that holds neither
+  // Every changed sector holds what it held before, or holds afterwards. What lies behind the length of that time does
+  // not count: it is to be cut off.
+  bool all_before = true, all_after = true;
+  std::optional<std::uint64_t> strange;  // the first sector that holds neither
   bool same_head = true;  // with the changes taken back, the image's first bytes are those it had
 };
 
@@ -25,5 +27,11 @@ struct Comparison {
 // Reads as many bytes as fit, zeros behind the end. Error io, which says that the image can't be read.
 [[nodiscard]] base::Result<void> read_image(const storage::Device& image, std::uint64_t offset,
                                             base::MutableBytes into);
+
+// Changes the length of `image` to `size`, if it has another one, and looks whether it has.
+[[nodiscard]] base::Result<void> set_length(storage::Device& image, std::uint64_t size);
+
+// The error of a device that said it had written and did not.
+[[nodiscard]] std::unexpected<base::Error> loses_writes();
 
 }  // namespace cowvet::repair

@@ -61,7 +61,10 @@ class Gatherer {
       return {at, std::min(most, to_the_end ? before_end_ : up(extent.end, sector)), Piece::Kind::data};
     const std::uint64_t hole_end = to_the_end ? before_end_ : down(extent.end, sector);
     if (hole_end <= at) return {at, at + sector, Piece::Kind::data};  // a hole that ends within the sector
-    const std::uint64_t begin = std::max({down(at, hole_unit), done_, up(extent.begin, sector)});
+    // Where an extent begins is known only when it was asked for from there.
+    const std::uint64_t unit = std::max(down(at, hole_unit), done_);
+    const auto around = image_.extent(unit);
+    const std::uint64_t begin = around.hole && around.end > at ? unit : at;
     return {begin, std::min(up(most, hole_unit), hole_end), Piece::Kind::hole};
   }
 
@@ -135,9 +138,8 @@ base::Result<void> gather(const storage::Device& image, const storage::Device& w
   for (const auto& range : changes)
     if (auto looked = gatherer.look_at(range); !looked) return looked;
   // The last sector of the smaller length holds bytes of which only one side knows.
-  const auto [less, more] = std::minmax(image.size(), wanted.size());
-  if (auto looked = gatherer.look_at({less, image.size() > wanted.size() ? more : up(less, sector)}); !looked)
-    return looked;
+  const std::uint64_t before = image.size(), after = wanted.size(), less = std::min(before, after);
+  if (auto looked = gatherer.look_at({less, std::max(before, up(less, sector))}); !looked) return looked;
   return gatherer.finish();
 }
 
