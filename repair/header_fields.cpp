@@ -8,6 +8,7 @@
 #include "analyzer/info.hpp"
 #include "format/extensions.hpp"
 #include "repair/extension_area.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -20,7 +21,8 @@ using format::ExtensionType;
 namespace {
 
 constexpr std::string_view set_field = "write what the rest of the image says into the header's field";
-constexpr std::uint64_t version_at = 4, name_offset_at = 8, name_size_at = 16, size_at = 24, crypt_at = 32;
+constexpr std::uint64_t version_at = 4, name_offset_at = 8, name_size_at = 16, size_at = 24, crypt_at = 32,
+                        l1_size_at = 36;
 constexpr std::uint64_t incompatible_at = 72, length_at = 100, compression_at = 104;
 
 // The first finding of any of the rules.
@@ -194,6 +196,21 @@ Remedied mend_size(Draft& draft) {
   return set(draft, *why, size_at, size, std::move(evidence));
 }
 
+// More L1 entries than the disk needs, and what is behind the needed ones is something else: QEMU leaves such a table when a
+// disk shrinks, but then it is all there and belongs to nobody else.
+Remedied mend_l1_size(Draft& draft) {
+  const auto* why =
+      first_of(draft, {"header/l1-size-limit"_rule, "l1/table-past-eof"_rule, "overlap/active-l1"_rule});
+  const auto& g = draft.geometry();
+  const auto& v2 = draft.header().v2;
+  const std::uint64_t needed = g.l1_entries(v2.size);
+  const std::uint64_t end = v2.l1_table_offset.raw() + needed * 8;
+  if (why == nullptr || needed == 0 || needed >= v2.l1_size || needed > format::limits::max_l1_entries ||
+      end > draft.image().size() || l1_looks(draft.image(), g, v2.l1_table_offset, needed).is_none())
+    return {};
+  return set(draft, *why, l1_size_at, static_cast<std::uint32_t>(needed), "the disk needs no more");
+}
+
 // The backing file's name: readable text that begins at `at`, and its length; 0 when there is none.
 std::uint32_t name_length(const std::vector<std::byte>& cluster, std::uint64_t at) {
   constexpr std::uint32_t most = 1023;
@@ -227,8 +244,8 @@ Remedied mend_backing_name(Draft& draft) {
 
 Remedied mend_header_fields(Draft& draft) {
   if (!draft.verdict().geometry || !draft.verdict().header || draft.verdict().inferred) return {};
-  for (const auto mend :
-       {mend_version, mend_length, mend_extended, mend_compression, mend_crypt, mend_size, mend_backing_name})
+  for (const auto mend : {mend_version, mend_length, mend_extended, mend_compression, mend_crypt,
+                          mend_l1_size, mend_size, mend_backing_name})
     if (auto done = mend(draft); !done) return done;
   return {};
 }

@@ -91,7 +91,10 @@ Remedied mend_start(Draft& draft, std::uint64_t region, const format::Luks& luks
   const bool slots = std::ranges::any_of(luks.slots, [](const auto& slot) {
     return slot.state == format::luks_slot_active && slot.stripes == format::luks_stripes;
   });
-  if (!slots || !analyzer::payload_of(luks)) return {};
+  auto whole = luks;
+  whole.header.magic = format::luks_magic;
+  whole.header.version = 1;
+  if (!slots || !analyzer::payload_of(whole)) return {};
   std::array<std::byte, 8> bytes{};
   std::ranges::copy(format::luks_magic, bytes.begin());
   bytes[7] = std::byte{1};

@@ -22,6 +22,7 @@ CLEAN, FAILED, CORRUPT, LEAKS = 0, 1, 2, 3
 SECONDS, THEIR_SECONDS = 60, 15  # for one call
 MOST_BYTES = 256 << 20  # of a file that a repair made
 ALL = ["--level", "all", "--allow-loss"]
+NEEDS_KEY = "Parameter 'encrypt.key-secret' is required"
 VERBS = {"repair", "undo", "salvage"}
 
 
@@ -210,7 +211,11 @@ def judge(base, kind, content, folder):
         verdict.detected = "check"
     elif trial.cowvet("check", "--deep", damaged.name).code != CLEAN:
         verdict.detected = "deep"
-    verdict.silent = only_guest_data(base, content) or (kind in UNTELLABLE and theirs_before.code == CLEAN)
+    verdict.silent = only_guest_data(base, content) or (kind in UNTELLABLE and (
+        theirs_before.code == CLEAN or NEEDS_KEY in theirs_before.err))
+    if verdict.silent:  # nobody can know better than what is there
+        held, known = held & right_before, known & right_before
+        verdict.held, verdict.known = len(held), len(known)
     if not verdict.detected and not verdict.harmless and not verdict.silent:
         complain("not detected", seen, theirs_before)
     if "repair" in VERBS:
@@ -258,7 +263,7 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     verdict.ours_end = said_in_words(ours.code)
     if ours.code != said.code and said.code != FAILED:
         complain(f"repair ends with {said.code}, check with {ours.code}", said, ours)
-    if ours.code == CLEAN and theirs_say.code != CLEAN:
+    if ours.code == CLEAN and theirs_say.code != CLEAN and NEEDS_KEY not in theirs_say.err:
         complain("clean for cowvet, not for qemu-img", said, theirs_say)
     if ours.code != CLEAN and not (said.out + said.err).strip():
         complain("not clean afterwards, and not a word about it", said, ours)
