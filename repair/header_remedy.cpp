@@ -72,9 +72,10 @@ Remedied find_l1(Draft& draft) {
   std::optional<L1Candidate> found;
   if (why == std::end(astray)) {
     why = std::ranges::find_if(strange, [&](RuleId rule) { return draft.any(rule); });
-    if (why == std::end(strange) || tables_behind(draft, draft.header().v2.l1_table_offset.raw()) != 0)
+    if (why == std::end(strange) || tables_behind(draft, draft.header().v2.l1_table_offset.raw(),
+                                                  draft.geometry().l1_entries(draft.header().v2.size)) != 0)
       return {};
-    found = search_l1(draft);
+    found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
     if (!found) return {};
   }
   const auto& finding = draft.found(*why).front();
@@ -95,7 +96,7 @@ Remedied find_l1(Draft& draft) {
   }
   auto header = draft.header();
   header.v2.l1_size = static_cast<std::uint32_t>(entries);
-  if (!found && (best == nullptr || several)) found = search_l1(draft);
+  if (!found && (best == nullptr || several)) found = search_l1(draft, entries);
   if (found) {
     header.v2.l1_table_offset = HostOffset{found->offset};
     auto* action = draft.may_act(

@@ -16,10 +16,9 @@ constexpr std::uint64_t most_entries = 1U << 20;  // of a table that is looked f
 constexpr std::uint64_t most_tables = 4096;       // that are read to judge a table
 constexpr std::uint64_t piece = 512;              // entries that are read at once
 
-L1Candidate judge(const Draft& draft, std::uint64_t offset) {
+L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
   const auto& g = draft.geometry();
   const std::uint64_t eof = draft.image().size();
-  const std::uint64_t entries = g.l1_entries(draft.header().v2.size);
   L1Candidate candidate{.offset = offset};
   if (entries == 0 || entries > most_entries || offset == 0 || offset % g.cluster_size() != 0 ||
       offset >= eof || entries * 8 > eof - offset)
@@ -43,9 +42,11 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset) {
 
 }  // namespace
 
-std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset) { return judge(draft, offset).tables; }
+std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
+  return judge(draft, offset, entries).tables;
+}
 
-std::optional<L1Candidate> search_l1(const Draft& draft) {
+std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) {
   std::optional<L1Candidate> best;
   bool several = false;
   const std::uint64_t cluster = draft.geometry().cluster_size();
@@ -53,7 +54,7 @@ std::optional<L1Candidate> search_l1(const Draft& draft) {
   for (const auto& f : draft.found("refcount/leak"_rule)) {
     if (!f.host) continue;
     for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
-      const auto candidate = judge(draft, at);
+      const auto candidate = judge(draft, at, entries);
       if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
       several = best && rank(candidate) == rank(*best);
       best = candidate;

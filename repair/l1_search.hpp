@@ -1,4 +1,4 @@
-// The active L1 table by its content, where the header leads to something else. Promises: only clusters that nothing refers to are
+// L1 tables by their content, where what should lead to one leads to something else. Promises: only clusters that nothing refers to are
 // candidates; a table counts when all its entries lead to clusters of the file, at least one of which is an L2 table; two
 // candidates that are as good as each other are none.
 #pragma once
@@ -15,8 +15,8 @@ struct L1Candidate {
   std::uint64_t copied = 0;  // entries with COPIED, which the active table has
 };
 
-// The L2 tables that the table at `offset` names, as many entries as the disk needs; 0 when it is no L1 table.
-[[nodiscard]] std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset);
-[[nodiscard]] std::optional<L1Candidate> search_l1(const Draft& draft);
+// The L2 tables that the table of so many entries at `offset` names; 0 when it is no L1 table.
+[[nodiscard]] std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
+[[nodiscard]] std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries);
 
 }  // namespace cowvet::repair

@@ -66,7 +66,8 @@ class LayerSource final : public engine::CopySource {
   [[nodiscard]] Told tell(std::uint64_t at);
   [[nodiscard]] engine::CopyRun::Kind kind_of(const Piece& piece, const Piece* previous) const;
   void note(const Piece& piece, const Piece* plain, bool kept);
-  [[nodiscard]] base::Result<void> read_piece(const Piece& piece, std::uint64_t at, base::MutableBytes into) const;
+  [[nodiscard]] base::Result<void> read_piece(const Piece& piece, std::uint64_t at,
+                                              base::MutableBytes into) const;
 
   const View& view_;
   const Layer& layer_;

@@ -19,6 +19,8 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied mend_luks(Draft& draft);
 // Feature bits and header extensions.
 [[nodiscard]] Remedied mend_features(Draft& draft);
+// Entries of the snapshot table with a wrong size, or that lead to no L1 table.
+[[nodiscard]] Remedied mend_snapshot_entries(Draft& draft);
 // The snapshot table: lost snapshots, entries that can't be used.
 [[nodiscard]] Remedied mend_snapshots(Draft& draft);
 // Bitmaps that can't be used, and their directory.

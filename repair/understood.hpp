@@ -16,8 +16,8 @@
 namespace cowvet::repair {
 
 struct UnderstandOptions {
-  std::string path = {};                         // of the image, for relative names; may be empty
-  const storage::Device* data_file = nullptr;    // the external one
+  std::string path = {};                       // of the image, for relative names; may be empty
+  const storage::Device* data_file = nullptr;  // the external one
   bool assume_qcow2 = false;
   unsigned jobs = 0;
 };
