@@ -35,19 +35,21 @@ struct SalvageOptions {
 
 // The image as the salvage reads it.
 struct Readable {
-  const View& best;    // with everything that was inferred
-  const View* plain;   // as the file's own header says; null: it has none that can be used
+  const View& best;   // with everything that was inferred
+  const View* plain;  // as the file's own header says; null: it has none that can be used
   // The layer of `plain` that shows the same as this one of `best`; null: there is none.
   [[nodiscard]] const Layer* plain_layer(const Layer& layer) const;
 };
 
 // Copies one layer's disk into `target`, which was just made and is at least as long.
-[[nodiscard]] base::Result<SalvagedLayer> salvage_layer(const Readable& image, const Layer& layer, engine::Disk& target,
-                                                        engine::Qcow2Disk* compressed, const SalvageOptions& options,
+[[nodiscard]] base::Result<SalvagedLayer> salvage_layer(const Readable& image, const Layer& layer,
+                                                        engine::Disk& target, engine::Qcow2Disk* compressed,
+                                                        const SalvageOptions& options,
                                                         base::Progress& progress);
 
 // Copies all layers: each snapshot is written and taken in turn, and the active layer last. The target was just made.
-[[nodiscard]] base::Result<std::vector<SalvagedLayer>> salvage_all(const Readable& image, engine::Qcow2Disk& target,
+[[nodiscard]] base::Result<std::vector<SalvagedLayer>> salvage_all(const Readable& image,
+                                                                   engine::Qcow2Disk& target,
                                                                    const SalvageOptions& options,
                                                                    base::Progress& progress);
 

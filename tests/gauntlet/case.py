@@ -22,6 +22,7 @@ CLEAN, FAILED, CORRUPT, LEAKS = 0, 1, 2, 3
 SECONDS, THEIR_SECONDS = 60, 15  # for one call
 MOST_BYTES = 256 << 20  # of a file that a repair made
 ALL = ["--level", "all", "--allow-loss"]
+NEEDS_KEY = "Parameter 'encrypt.key-secret' is required"
 VERBS = {"repair", "undo", "salvage"}
 
 
@@ -210,7 +211,11 @@ def judge(base, kind, content, folder):
         verdict.detected = "check"
     elif trial.cowvet("check", "--deep", damaged.name).code != CLEAN:
         verdict.detected = "deep"
-    verdict.silent = only_guest_data(base, content) or (kind in UNTELLABLE and theirs_before.code == CLEAN)
+    verdict.silent = only_guest_data(base, content) or (kind in UNTELLABLE and (
+        theirs_before.code == CLEAN or NEEDS_KEY in theirs_before.err))
+    if verdict.silent:  # nobody can know better than what is there
+        held, known = held & right_before, known & right_before
+        verdict.held, verdict.known = len(held), len(known)
     if not verdict.detected and not verdict.harmless and not verdict.silent:
         complain("not detected", seen, theirs_before)
     if "repair" in VERBS:
@@ -227,12 +232,12 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     if fingerprint(damaged) != untouched:
         complain("--plan wrote", plan)
     if plan.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("--plan crashed", plan)
+        complain(f"--plan ends with {plan.code}", plan)
 
     gentle = trial.copy("gentle.qcow2")
     said = trial.cowvet("repair", gentle.name)
     if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("the lossless repair crashed", said)
+        complain(f"the lossless repair ends with {said.code}", said)
     after = trial.layers(gentle.name)
     verdict.lossless = len(held & right_clusters(base, after))
     if harmed := changed(base, before, after, metadata_in(base, trial.content)):
@@ -242,7 +247,7 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     whole = trial.copy("whole.qcow2")
     said = trial.cowvet("repair", *ALL, whole.name)
     if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("the repair crashed", said)
+        complain(f"the repair ends with {said.code}", said)
     after = trial.layers(whole.name)
     right_after = right_clusters(base, after)
     verdict.ours = verdict.salvaged = len(held & right_after)
@@ -258,7 +263,7 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     verdict.ours_end = said_in_words(ours.code)
     if ours.code != said.code and said.code != FAILED:
         complain(f"repair ends with {said.code}, check with {ours.code}", said, ours)
-    if ours.code == CLEAN and theirs_say.code != CLEAN:
+    if ours.code == CLEAN and theirs_say.code != CLEAN and NEEDS_KEY not in theirs_say.err:
         complain("clean for cowvet, not for qemu-img", said, theirs_say)
     if ours.code != CLEAN and not (said.out + said.err).strip():
         complain("not clean afterwards, and not a word about it", said, ours)
@@ -283,7 +288,10 @@ def told_rightly(plan, harmed):
     """Whether the plan, as JSON, admits a change of what could be read where there is one, and calls no step of it lossless."""
     if plan.code == FAILED or not harmed:
         return True
-    said = plan.json()
+    try:
+        said = plan.json()
+    except ValueError:
+        return False
     proof = said.get("proof", {})
     admitted = any(proof.get(what, {}).get("bytes") for what in ("changed", "lost")) or proof.get("snapshots-gone")
     return bool(admitted) and any(action["consent"] not in ("lossless", "frees") for action in said["actions"])
@@ -309,7 +317,7 @@ def salvage(trial, base, verdict, held, damaged, untouched, complain):
     if fingerprint(damaged) != untouched:
         complain("salvage wrote to the image", said)
     if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
-        complain("salvage crashed", said)
+        complain(f"salvage ends with {said.code}", said)
     if (trial.folder / "salvaged.qcow2").exists():
         after = trial.layers("salvaged.qcow2")
         verdict.salvaged = max(verdict.ours, len(held & right_clusters(base, after)))
