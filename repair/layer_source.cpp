@@ -12,8 +12,8 @@ namespace {
 
 using Kind = engine::CopyRun::Kind;
 
-constexpr std::uint64_t most_weight = 4ULL << 20;   // of a run
-constexpr std::uint64_t under_way = 128ULL << 20;   // bytes told that may still be read
+constexpr std::uint64_t most_weight = 4ULL << 20;  // of a run
+constexpr std::uint64_t under_way = 128ULL << 20;  // bytes told that may still be read
 
 // What is not stored, and reads as zeros unless something lies below.
 bool empty(const Piece& piece) { return piece.kind == Piece::Kind::zero || piece.kind == Piece::Kind::lost; }
@@ -82,20 +82,24 @@ void LayerSource::note(const Piece& piece, const Piece* plain, bool kept) {
   if (piece.kind == Piece::Kind::lost) return map_.append(piece.length, Fate::lost, piece.why);
   if (!piece.why.empty()) return map_.append(piece.length, Fate::inferred, piece.why);
   if (options_.plain != nullptr) {
-    if (plain == nullptr) return map_.append(piece.length, Fate::inferred, "its layer was found by inference");
+    if (plain == nullptr)
+      return map_.append(piece.length, Fate::inferred, "its layer was found by inference");
     const bool same = same_place(piece, *plain) && plain->why.empty();
     if (!same)
       return map_.append(piece.length, Fate::inferred,
                          plain->why.empty() ? "the metadata was put right by inference" : plain->why);
   }
-  const bool below = piece.kind == Piece::Kind::unallocated && view_.has_backing() && options_.below == nullptr;
+  const bool below =
+      piece.kind == Piece::Kind::unallocated && view_.has_backing() && options_.below == nullptr;
   map_.append(piece.length, below ? Fate::below : Fate::certain);
 }
 
 LayerSource::Told LayerSource::tell(std::uint64_t at) {
   auto piece = pieces_.at(at);
   if (!piece)  // there is always one below the size
-    piece = Piece{.begin = at, .length = layer_.size - at, .kind = Piece::Kind::lost, .why = "it is not mapped"};
+    piece =
+        Piece{.begin = at, .length = layer_.size - at, .kind = Piece::Kind::lost, .why = "it is not mapped"};
+  if (options_.judge) piece = options_.judge(*piece);
   std::uint64_t end = std::min(piece->end(), layer_.size);
   std::optional<Piece> previous, plain;
   if (previous_ && at < options_.previous->size) {
@@ -116,8 +120,7 @@ base::Result<engine::CopyRun> LayerSource::run(std::uint64_t at, std::uint64_t m
     Told next = tell(horizon_);
     const std::scoped_lock lock(mutex_);
     horizon_ = next.piece.end();
-    if (!told_.empty())
-      next.weight = told_.back().weight + std::min(told_.back().piece.length, most_weight);
+    if (!told_.empty()) next.weight = told_.back().weight + std::min(told_.back().piece.length, most_weight);
     told_.push_back(next);
     while (told_.back().weight - told_.front().weight > under_way) told_.pop_front();
   }
@@ -125,10 +128,12 @@ base::Result<engine::CopyRun> LayerSource::run(std::uint64_t at, std::uint64_t m
   return engine::CopyRun{found->kind, std::min(most, found->piece.end() - at)};
 }
 
-base::Result<void> LayerSource::read_piece(const Piece& piece, std::uint64_t at, base::MutableBytes into) const {
+base::Result<void> LayerSource::read_piece(const Piece& piece, std::uint64_t at,
+                                           base::MutableBytes into) const {
   if (piece.kind == Piece::Kind::unallocated && options_.below != nullptr) {
     const std::uint64_t size = options_.below->size();
-    const auto there = static_cast<std::size_t>(at < size ? std::min<std::uint64_t>(size - at, into.size()) : 0);
+    const auto there =
+        static_cast<std::size_t>(at < size ? std::min<std::uint64_t>(size - at, into.size()) : 0);
     std::ranges::fill(into.subspan(there), std::byte{0});
     return there == 0 ? base::Result<void>{} : options_.below->read(base::GuestOffset{at}, into.first(there));
   }
@@ -150,7 +155,8 @@ base::Result<void> LayerSource::read(std::uint64_t at, base::MutableBytes into) 
       const std::scoped_lock lock(mutex_);
       piece = std::ranges::upper_bound(told_, at, {}, [](const Told& t) { return t.piece.end(); })->piece;
     }
-    const auto part = into.first(static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), piece.end() - at)));
+    const auto part =
+        into.first(static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), piece.end() - at)));
     if (auto done = read_piece(piece, at, part); !done) return done;
     at += part.size();
     into = into.subspan(part.size());

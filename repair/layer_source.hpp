@@ -1,8 +1,9 @@
 // A layer of a damaged image as something to copy: what can be read as data, what is lost as zeros, and what the target
-// shows already from the layer that was copied before as kept. Promises: every range's fate is told; reads are safe from
-// several threads.
+// shows already from the layer that was copied before as kept. Promises: every range's fate is told; reads
+// are safe from several threads.
 #pragma once
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,7 +40,8 @@ struct LayerOptions {
   const engine::Disk* below = nullptr;  // the backing file, if its content is copied as well
   bool target_backed = false;           // otherwise: the target has a backing file, which shows through
   std::shared_ptr<const engine::Cipher> cipher = nullptr;
-  std::uint64_t unit = 1;  // the target's clusters, when they are written whole
+  // When given: says what of each piece can be had, as the image's metadata alone does not.
+  std::function<Piece(const Piece&)> judge = {};
 };
 
 class LayerSource final : public engine::CopySource {
@@ -66,7 +68,8 @@ class LayerSource final : public engine::CopySource {
   [[nodiscard]] Told tell(std::uint64_t at);
   [[nodiscard]] engine::CopyRun::Kind kind_of(const Piece& piece, const Piece* previous) const;
   void note(const Piece& piece, const Piece* plain, bool kept);
-  [[nodiscard]] base::Result<void> read_piece(const Piece& piece, std::uint64_t at, base::MutableBytes into) const;
+  [[nodiscard]] base::Result<void> read_piece(const Piece& piece, std::uint64_t at,
+                                              base::MutableBytes into) const;
 
   const View& view_;
   const Layer& layer_;
@@ -80,8 +83,8 @@ class LayerSource final : public engine::CopySource {
   std::vector<FateRange> kept_;
 };
 
-// Whether the layer leaves open what the layer before stores, so that nothing that is written over that shows the same in
-// a target with a backing file.
+// Whether the layer leaves open what the layer before stores, so that nothing that is written over that shows
+// the same in a target with a backing file.
 [[nodiscard]] bool needs_emptying(const View& view, const Layer& previous, const Layer& layer);
 
 }  // namespace cowvet::repair

@@ -110,7 +110,8 @@ class Refcounts {
     const std::uint64_t place = entry & format::entry_offset_mask;
     return place == entry && place % g_.cluster_size() == 0 && place < eof_;
   }
-  // A place that another structure claims as well, and whose bytes are no refcounts, is the other's: nothing is written there.
+  // A place that another structure claims as well, and whose bytes are no refcounts, is the other's: nothing
+  // is written there.
   void leave_what_is_others() {
     for (const auto& f : draft_.found("l2/points-at-metadata"_rule))
       if (const auto entry = draft_.entry(f.where))

@@ -27,16 +27,18 @@ class Salvage {
                         .plain_layer = image_.plain_layer(layer),
                         .below = options_.below,
                         .target_backed = options_.target_backed,
-                        .cipher = options_.cipher});
+                        .cipher = options_.cipher,
+                        .judge = options_.judge});
     std::vector<FateRange> lost;
     engine::CopyOptions how{.jobs = options_.jobs};
-    how.lost = [&](std::uint64_t at, std::uint64_t length, const std::string& why) { 
+    how.lost = [&](std::uint64_t at, std::uint64_t length, const std::string& why) {
       lost.push_back({at, at + length, Fate::lost, why});
     };
     engine::CopyTarget into{.disk = target, .name = "the copy"};
     into.reads_zero = previous == nullptr && !options_.target_backed;
     if (options_.compress) into.compressed = compressed;
-    if (auto copied = engine::copy_disk(source, into, how, progress_); !copied) return std::unexpected(copied.error());
+    if (auto copied = engine::copy_disk(source, into, how, progress_); !copied)
+      return std::unexpected(copied.error());
     SalvagedLayer done{.layer = layer, .map = std::move(source.map())};
     if (previous != nullptr) done.map.repaint(lost_before(*previous, source.kept()));
     done.map.repaint(lost);
@@ -44,14 +46,16 @@ class Salvage {
   }
 
   // What was lost while the layer before was copied is lost here too, where both show the same.
-  static std::vector<FateRange> lost_before(const SalvagedLayer& previous, const std::vector<FateRange>& kept) {
+  static std::vector<FateRange> lost_before(const SalvagedLayer& previous,
+                                            const std::vector<FateRange>& kept) {
     std::vector<FateRange> lost;
     const auto& ranges = previous.map.ranges();
     for (const auto& same : kept)
       for (auto range = std::ranges::upper_bound(ranges, same.begin, {}, &FateRange::end);
            range != ranges.end() && range->begin < same.end; ++range)
         if (range->fate == Fate::lost)
-          lost.push_back({std::max(range->begin, same.begin), std::min(range->end, same.end), Fate::lost, range->why});
+          lost.push_back(
+              {std::max(range->begin, same.begin), std::min(range->end, same.end), Fate::lost, range->why});
     return lost;
   }
 
@@ -61,27 +65,31 @@ class Salvage {
     PieceCursor pieces(image_.best, layer);
     std::vector<std::byte> bytes;
     for (std::uint64_t at = layer.vm_state; at < layer.end;) {
-      if (progress_.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped: the copy is not complete");
+      if (progress_.stop_requested())
+        return base::fail(base::ErrorKind::cancelled, "stopped: the copy is not complete");
       const auto piece = pieces.at(at);
       if (!piece) break;
       const std::uint64_t length = std::min(chunk, piece->length);
       bytes.assign(static_cast<std::size_t>(length), std::byte{0});
       if (const auto unread = image_.best.read(*piece, 0, bytes)) {
-        std::ranges::fill(base::MutableBytes(bytes).subspan(static_cast<std::size_t>(unread->begin),
-                                                            static_cast<std::size_t>(unread->end - unread->begin)),
-                          std::byte{0});
+        std::ranges::fill(
+            base::MutableBytes(bytes).subspan(static_cast<std::size_t>(unread->begin),
+                                              static_cast<std::size_t>(unread->end - unread->begin)),
+            std::byte{0});
         done.vm_lost += unread->end - unread->begin;
       } else if (piece->kind == Piece::Kind::data && options_.cipher != nullptr) {
         // Whole sectors: the last one may be cut by the state's end.
         const std::size_t whole = bytes.size() / format::limits::sector * format::limits::sector;
         const auto sector = engine::cipher_sector(options_.cipher->method(), at, piece->host);
-        if (auto plain = options_.cipher->decrypt(sector, base::MutableBytes(bytes).first(whole)); !plain) return plain;
+        if (auto plain = options_.cipher->decrypt(sector, base::MutableBytes(bytes).first(whole)); !plain)
+          return plain;
         if (whole < bytes.size()) {
           std::vector<std::byte> tail(format::limits::sector);
           Piece last = *piece;
           last.length = base::divide_up(last.length, format::limits::sector) * format::limits::sector;
           (void)image_.best.read(last, whole, tail);
-          if (auto plain = options_.cipher->decrypt(sector + whole / format::limits::sector, tail); !plain) return plain;
+          if (auto plain = options_.cipher->decrypt(sector + whole / format::limits::sector, tail); !plain)
+            return plain;
           std::copy_n(tail.begin(), bytes.size() - whole, bytes.begin() + static_cast<std::ptrdiff_t>(whole));
         }
       }
@@ -100,12 +108,15 @@ class Salvage {
     done.reserve(layers.size());
     for (std::size_t i = 1; i <= layers.size(); ++i) {
       const auto& layer = layers[i % layers.size()];  // the active one last
-      if (previous != nullptr && options_.target_backed && needs_emptying(image_.best, previous->layer, layer)) {
+      if (previous != nullptr && options_.target_backed &&
+          needs_emptying(image_.best, previous->layer, layer)) {
         if (auto emptied = target.give_up_content(); !emptied) return std::unexpected(emptied.error());
         previous = nullptr;
       }
       if (layer.size != target.size())
-        if (auto resized = target.resize(base::round_up(layer.size, format::limits::sector).value_or(layer.size)); !resized)
+        if (auto resized =
+                target.resize(base::round_up(layer.size, format::limits::sector).value_or(layer.size));
+            !resized)
           return std::unexpected(resized.error());
       auto copied = disk(layer, previous, target, &target);
       if (!copied) return std::unexpected(copied.error());
@@ -160,7 +171,8 @@ base::Result<SalvagedLayer> salvage_layer(const Readable& image, const Layer& la
 }
 
 base::Result<std::vector<SalvagedLayer>> salvage_all(const Readable& image, engine::Qcow2Disk& target,
-                                                     const SalvageOptions& options, base::Progress& progress) {
+                                                     const SalvageOptions& options,
+                                                     base::Progress& progress) {
   return Salvage(image, options, progress).all(target);
 }
 

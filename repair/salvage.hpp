@@ -2,6 +2,7 @@
 // the image is only read; a range that can't be read is zeros in the copy and told as lost, never anything else; what
 // layers share in the image they share in the copy.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,24 +31,27 @@ struct SalvageOptions {
   const engine::Disk* below = nullptr;  // the backing file, when its content is copied as well
   bool target_backed = false;           // otherwise: the target has a backing file
   bool compress = false;
+  std::function<Piece(const Piece&)> judge = {};  // of salvage_layer(): see LayerOptions
   unsigned jobs = 0;  // threads; 0: as many as there are cores
 };
 
 // The image as the salvage reads it.
 struct Readable {
-  const View& best;    // with everything that was inferred
-  const View* plain;   // as the file's own header says; null: it has none that can be used
+  const View& best;   // with everything that was inferred
+  const View* plain;  // as the file's own header says; null: it has none that can be used
   // The layer of `plain` that shows the same as this one of `best`; null: there is none.
   [[nodiscard]] const Layer* plain_layer(const Layer& layer) const;
 };
 
 // Copies one layer's disk into `target`, which was just made and is at least as long.
-[[nodiscard]] base::Result<SalvagedLayer> salvage_layer(const Readable& image, const Layer& layer, engine::Disk& target,
-                                                        engine::Qcow2Disk* compressed, const SalvageOptions& options,
+[[nodiscard]] base::Result<SalvagedLayer> salvage_layer(const Readable& image, const Layer& layer,
+                                                        engine::Disk& target, engine::Qcow2Disk* compressed,
+                                                        const SalvageOptions& options,
                                                         base::Progress& progress);
 
 // Copies all layers: each snapshot is written and taken in turn, and the active layer last. The target was just made.
-[[nodiscard]] base::Result<std::vector<SalvagedLayer>> salvage_all(const Readable& image, engine::Qcow2Disk& target,
+[[nodiscard]] base::Result<std::vector<SalvagedLayer>> salvage_all(const Readable& image,
+                                                                   engine::Qcow2Disk& target,
                                                                    const SalvageOptions& options,
                                                                    base::Progress& progress);
 

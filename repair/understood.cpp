@@ -18,7 +18,8 @@ constexpr std::uint64_t most_luks = 64ULL << 20;  // bytes of a LUKS header
 // What an action says of the image, when it is more than bookkeeping.
 std::optional<std::string> inference(const Action& action) {
   if (action.consent != findings::Consent::choice) return std::nullopt;
-  const std::string_view evidence = action.places.empty() ? std::string_view() : action.places.front().evidence;
+  const std::string_view evidence =
+      action.places.empty() ? std::string_view() : action.places.front().evidence;
   return fmt::format("{} ({}; {}){}{}", action.what, action.rule->name,
                      action.count == 1 ? "1 place" : fmt::format("{} places", action.count),
                      evidence.empty() ? "" : ": ", evidence);
@@ -55,8 +56,17 @@ base::Result<std::unique_ptr<Understood>> Understood::open(const storage::Device
   const auto& plan = u.plan_->planned.plan;
   const auto& verdict = plan.changes_anything() ? plan.after : plan.before;
   if (!verdict.header || !verdict.geometry)
-    return base::fail(base::ErrorKind::wrong_format,
-                      "neither a header nor the content tells the size of its clusters: nothing can be copied");
+    return base::fail(
+        base::ErrorKind::wrong_format,
+        "neither a header nor the content tells the size of its clusters: nothing can be copied");
+  // A data file that nobody named before, and that is not there, is no better reading than the header's own.
+  if (verdict.header->external_data_file() && options.data_file == nullptr && u.plain_ &&
+      !u.plain_->header().external_data_file()) {
+    u.device_ = &image;
+    u.best_.emplace(View(image, u.plain_->header(), u.plain_->geometry(), view));
+    u.read_names();
+    return result;
+  }
   u.device_ = plan.changes_anything() ? &u.plan_->planned.draft->image() : &image;
   u.best_.emplace(*u.device_, *verdict.header, *verdict.geometry, view);
   for (const auto& action : plan.actions)
@@ -85,8 +95,9 @@ base::Result<std::shared_ptr<const engine::Cipher>> Understood::cipher(std::stri
   if (best_->header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::aes))
     return engine::open_aes(secret);
   if (!encryption_ || encryption_->length == 0 || encryption_->length > most_luks)
-    return base::fail(base::ErrorKind::usage,
-                      "it is encrypted, and its LUKS header can't be found: without that nobody can read its data");
+    return base::fail(
+        base::ErrorKind::usage,
+        "it is encrypted, and its LUKS header can't be found: without that nobody can read its data");
   std::vector<std::byte> bytes(static_cast<std::size_t>(encryption_->length));
   const auto got = device_->read(encryption_->offset.raw(), bytes);
   bytes.resize(static_cast<std::size_t>(got.valid));
