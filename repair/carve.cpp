@@ -229,7 +229,7 @@ class Carving::Impl {
       }
       const std::uint64_t index = best == votes[t].end() ? 0 : best->first;
       auto state = std::ranges::find_if(states, [&](const auto& s) { return !s.contains(index); });
-      if (state == states.end()) state = states.insert(states.end(), {});
+      if (state == states.end()) state = states.emplace(states.end());
       state->emplace(index, l2_[t]);
     }
     for (const auto& state : states) put_together(state);
