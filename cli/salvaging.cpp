@@ -52,7 +52,9 @@ class Salvage {
 
  private:
   [[nodiscard]] bool qcow2() const { return r_.format == "qcow2"; }
-  [[nodiscard]] bool flattens() const { return best().has_backing() && (qcow2() ? r_.flatten : !r_.layer_only); }
+  [[nodiscard]] bool flattens() const {
+    return best().has_backing() && (qcow2() ? r_.flatten : !r_.layer_only);
+  }
   [[nodiscard]] bool keeps_backing() const { return best().has_backing() && qcow2() && !r_.flatten; }
   [[nodiscard]] const repair::View& best() const { return understood_->best(); }
 
@@ -61,7 +63,8 @@ class Salvage {
     auto device = opener_(r_.image, false);
     if (!device) return std::unexpected(device.error());
     device_ = std::move(*device);
-    image_ = std::make_unique<storage::Retries>(*device_, static_cast<unsigned>(std::min<std::uint64_t>(r_.retries, 1000)));
+    image_ = std::make_unique<storage::Retries>(
+        *device_, static_cast<unsigned>(std::min<std::uint64_t>(r_.retries, 1000)));
     if (auto found = open_data_file(); !found) return found;
     auto understood = repair::Understood::open(
         *image_, {.path = r_.image, .data_file = data_.get(), .assume_qcow2 = r_.assume_qcow2}, progress_);
@@ -79,9 +82,11 @@ class Salvage {
     const auto path = storage::backing_path(r_.image, *info->data_file_name);
     auto device = opener_(path, false);
     if (!device)
-      return base::fail(device.error().kind, fmt::format("its data file '{}': {}", base::escape(path), device.error().message));
+      return base::fail(device.error().kind,
+                        fmt::format("its data file '{}': {}", base::escape(path), device.error().message));
     data_device_ = std::move(*device);
-    data_ = std::make_unique<storage::Retries>(*data_device_, static_cast<unsigned>(std::min<std::uint64_t>(r_.retries, 1000)));
+    data_ = std::make_unique<storage::Retries>(
+        *data_device_, static_cast<unsigned>(std::min<std::uint64_t>(r_.retries, 1000)));
     return {};
   }
 
@@ -91,22 +96,26 @@ class Salvage {
     if (understood_->encrypted()) {
       const auto secret = secrets_->only();
       if (!secret)
-        return base::fail(ErrorKind::usage,
-                          "is encrypted, and encrypted sectors mean nothing at another place: give its password "
-                          "(--object secret,id=ID,file=FILE)");
+        return base::fail(
+            ErrorKind::usage,
+            "is encrypted, and encrypted sectors mean nothing at another place: give its password "
+            "(--object secret,id=ID,file=FILE)");
       auto cipher = understood_->cipher(*secret);
       if (!cipher) return std::unexpected(cipher.error());
       options_.cipher = std::move(*cipher);
       if (!qcow2() && !r_.decrypt)
-        return base::fail(ErrorKind::usage, "is encrypted, and raw images can't be: add --decrypt, or use -O qcow2");
+        return base::fail(ErrorKind::usage,
+                          "is encrypted, and raw images can't be: add --decrypt, or use -O qcow2");
     }
     if (!best().has_backing()) return {};
     if (!understood_->backing_name())
-      return base::fail(ErrorKind::usage, "its backing file's name can't be read: there is only what the layer itself has");
+      return base::fail(ErrorKind::usage,
+                        "its backing file's name can't be read: there is only what the layer itself has");
     backing_ = storage::backing_path(r_.image, *understood_->backing_name());
-    auto backing = engine::open_image(backing_, {.format = image_format(understood_->backing_format().value_or("")),
-                                                 .secret = secrets_->only()},
-                                      opener_);
+    auto backing = engine::open_image(
+        backing_,
+        {.format = image_format(understood_->backing_format().value_or("")), .secret = secrets_->only()},
+        opener_);
     if (!backing && flattens())
       return base::fail(ErrorKind::usage,
                         fmt::format("its backing file '{}' can't be opened: {}: {}", base::escape(backing_),
@@ -117,8 +126,9 @@ class Salvage {
       below_ = std::move(*backing);
       report_.backing = backing_;
     } else {
-      report_.notes.push_back(fmt::format("its backing file '{}' can't be opened ({}): the copy names it all the same",
-                                          base::escape(backing_), backing.error().message));
+      report_.notes.push_back(
+          fmt::format("its backing file '{}' can't be opened ({}): the copy names it all the same",
+                      base::escape(backing_), backing.error().message));
     }
     if (flattens()) options_.below = &below_->disk();
     return {};
@@ -156,7 +166,8 @@ class Salvage {
                                   .extended_l2 = geometry.extended_l2(),
                                   .compression = header.compression().value_or(format::Compression::deflate)};
     if (options_.cipher != nullptr && !r_.decrypt)
-      options.encrypt = engine::EncryptOptions{.method = options_.cipher->method(), .secret = *secrets_->only()};
+      options.encrypt =
+          engine::EncryptOptions{.method = options_.cipher->method(), .secret = *secrets_->only()};
     if (!keeps_backing()) return options;
     const auto& name = *understood_->backing_name();
     options.backing_file = storage::has_protocol(name) ? name : storage::name_within(file, backing_);
@@ -179,8 +190,12 @@ class Salvage {
 
   // A snapshot's part of a file's name: its id as far as that is fit for one.
   std::string file_part(const repair::Layer& layer) {
-    const auto fit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_'; };
-    const bool plain = !layer.snapshot.empty() && layer.snapshot.size() <= 64 && std::ranges::all_of(layer.snapshot, fit);
+    const auto fit = [](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+             c == '_';
+    };
+    const bool plain =
+        !layer.snapshot.empty() && layer.snapshot.size() <= 64 && std::ranges::all_of(layer.snapshot, fit);
     auto part = plain ? layer.snapshot : fmt::format("at-{:x}", layer.l1.raw());
     while (std::ranges::find(parts_, part) != parts_.end()) part += "-again";
     parts_.push_back(part);
@@ -190,12 +205,13 @@ class Salvage {
   base::Result<void> copy_layer(const repair::Layer& layer, const std::string& file) {
     auto output = make(file, layer.size);
     if (!output) return std::unexpected(output.error());
-    auto done = repair::salvage_layer(understood_->readable(), layer, output->image->disk(), output->image->qcow2(),
-                                      options_, progress_);
+    auto done = repair::salvage_layer(understood_->readable(), layer, output->image->disk(),
+                                      output->image->qcow2(), options_, progress_);
     if (!done) return std::unexpected(done.error());
     if (layer.entry && layer.end > layer.vm_state)
-      report_.notes.push_back(fmt::format("the machine state of snapshot {} is not in its file: --snapshots internal keeps it",
-                                          base::escape(layer.snapshot)));
+      report_.notes.push_back(
+          fmt::format("the machine state of snapshot {} is not in its file: --snapshots internal keeps it",
+                      base::escape(layer.snapshot)));
     if (auto published = publish(*output); !published) return published;
     return add(std::move(*done), file);
   }
@@ -205,7 +221,8 @@ class Salvage {
     if (!output) return about_file(r_.out, std::move(output.error()));
     auto done = repair::salvage_all(understood_->readable(), *output->image->qcow2(), options_, progress_);
     if (!done) return about_file(r_.out, std::move(done.error()));
-    if (auto published = publish(*output); !published) return about_file(r_.out, std::move(published.error()));
+    if (auto published = publish(*output); !published)
+      return about_file(r_.out, std::move(published.error()));
     for (auto& layer : *done)
       if (auto added = add(std::move(layer), r_.out); !added) return added;
     return {};
@@ -219,9 +236,12 @@ class Salvage {
 
   base::Result<void> add(repair::SalvagedLayer layer, const std::string& file) {
     if (!r_.map.empty()) {
-      const auto map = layer.layer.entry ? fmt::format("{}.{}", r_.map, file_part_of(file, layer.layer)) : r_.map;
-      const auto title = layer.layer.entry ? fmt::format("snapshot {} of {}", base::escape(layer.layer.snapshot), base::escape(r_.image))
-                                           : base::escape(r_.image);
+      const auto map =
+          layer.layer.entry ? fmt::format("{}.{}", r_.map, file_part_of(file, layer.layer)) : r_.map;
+      const auto title =
+          layer.layer.entry
+              ? fmt::format("snapshot {} of {}", base::escape(layer.layer.snapshot), base::escape(r_.image))
+              : base::escape(r_.image);
       if (auto written = write_file(map, repair::mapfile(layer.map, title)); !written)
         return about_file(map, std::move(written.error()));
     }

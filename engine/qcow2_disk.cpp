@@ -140,7 +140,8 @@ base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(const SnapshotInfo& like) 
                               .date_nsec = like.date_nsec,
                               .vm_clock_nsec = like.vm_clock_nsec,
                               .icount = like.icount.value_or(UINT64_MAX)};
-  if (auto done = impl_->snapshots.create(fields, impl_->vm_state); !done) return std::unexpected(done.error());
+  if (auto done = impl_->snapshots.create(fields, impl_->vm_state); !done)
+    return std::unexpected(done.error());
   impl_->vm_state = 0;
   return info_of(impl_->image->snapshots.back(), size());
 }

@@ -142,6 +142,12 @@ base::Result<void> Draft::put_word(Action& action, std::uint64_t offset, std::ui
   return put(action, offset, bytes);
 }
 
+base::Result<void> Draft::cut(Action& action, std::uint64_t size) {
+  ++action.changes;
+  ++writes_;
+  return overlay_.resize(size);
+}
+
 base::Result<void> Draft::copy(Action& action, std::uint64_t from, std::uint64_t to, std::uint64_t length) {
   return put(action, to, bytes(from, length));
 }

@@ -77,6 +77,8 @@ class Draft {
   // Writes what differs, and records it. Error: an internal limit of the overlay only.
   [[nodiscard]] base::Result<void> put(Action& action, std::uint64_t offset, base::ConstBytes bytes);
   [[nodiscard]] base::Result<void> put_word(Action& action, std::uint64_t offset, std::uint64_t word);
+  // Cuts the file off at `size`.
+  [[nodiscard]] base::Result<void> cut(Action& action, std::uint64_t size);
   // Copies clusters inside the file.
   [[nodiscard]] base::Result<void> copy(Action& action, std::uint64_t from, std::uint64_t to,
                                         std::uint64_t length);

@@ -1,6 +1,6 @@
 // A layer of a damaged image as something to copy: what can be read as data, what is lost as zeros, and what the target
-// shows already from the layer that was copied before as kept. Promises: every range's fate is told; reads are safe from
-// several threads.
+// shows already from the layer that was copied before as kept. Promises: every range's fate is told; reads
+// are safe from several threads.
 #pragma once
 #include <deque>
 #include <memory>
@@ -81,8 +81,8 @@ class LayerSource final : public engine::CopySource {
   std::vector<FateRange> kept_;
 };
 
-// Whether the layer leaves open what the layer before stores, so that nothing that is written over that shows the same in
-// a target with a backing file.
+// Whether the layer leaves open what the layer before stores, so that nothing that is written over that shows
+// the same in a target with a backing file.
 [[nodiscard]] bool needs_emptying(const View& view, const Layer& previous, const Layer& layer);
 
 }  // namespace cowvet::repair

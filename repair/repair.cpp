@@ -86,6 +86,8 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
     for (const auto remedy : order) {
       const auto writes = draft.writes();
       if (auto done = remedy(draft); !done) return std::unexpected(done.error());
+      if (draft.verdict().inferred && draft.writes() == writes)
+        break;  // the file does not say what the check read
       if (draft.writes() == writes) continue;
       if (auto done = draft.examine(); !done) return std::unexpected(done.error());
     }

@@ -1,5 +1,6 @@
-// An image as well as it can be understood: its header, or the one that its content tells; its tables as they are, and as
-// they are most likely meant. Promises: the image is only read; what was inferred can be told from what stands there.
+// An image as well as it can be understood: its header, or the one that its content tells; its tables as they
+// are, and as they are most likely meant. Promises: the image is only read; what was inferred can be told
+// from what stands there.
 #pragma once
 #include <memory>
 #include <optional>

@@ -32,7 +32,9 @@ std::string_view word(Fate fate) {
   return "";
 }
 
-bool notable(const repair::FateRange& range) { return range.fate == Fate::lost || range.fate == Fate::inferred; }
+bool notable(const repair::FateRange& range) {
+  return range.fate == Fate::lost || range.fate == Fate::inferred;
+}
 
 std::string title(const SalvageReport::Entry& entry) {
   const auto& layer = entry.layer.layer;
@@ -62,11 +64,12 @@ std::string salvage_text(const SalvageReport& report, const TextOptions& options
   for (const auto& inference : report.inferences) line("inferred: " + base::escape(inference));
   for (const auto& entry : report.layers) {
     const auto& map = entry.layer.map;
-    std::string text = fmt::format("{} of {} is in {}", title(entry), base::human_size(entry.layer.layer.size),
-                                   base::escape(entry.file));
+    std::string text = fmt::format("{} of {} is in {}", title(entry),
+                                   base::human_size(entry.layer.layer.size), base::escape(entry.file));
     for (const auto fate : {Fate::certain, Fate::inferred, Fate::below, Fate::lost})
       if (const auto bytes = map.bytes(fate); bytes != 0)
-        text += fmt::format("; {} {}", base::human_size(bytes), fate == Fate::below ? "left to what lies below" : word(fate));
+        text += fmt::format("; {} {}", base::human_size(bytes),
+                            fate == Fate::below ? "left to what lies below" : word(fate));
     line(text);
     std::size_t told = 0;
     const auto notables = static_cast<std::size_t>(std::ranges::count_if(map.ranges(), notable));
@@ -76,12 +79,15 @@ std::string salvage_text(const SalvageReport& report, const TextOptions& options
       out += fmt::format("    {} guest {:#x}..{:#x} ({}): {}\n", word(range.fate), range.begin, range.end,
                          base::human_size(range.end - range.begin), base::escape(range.why));
     }
-    if (notables > told_ranges) out += fmt::format("    and {} ranges more: see --map\n", notables - told_ranges);
+    if (notables > told_ranges)
+      out += fmt::format("    and {} ranges more: see --map\n", notables - told_ranges);
     if (entry.layer.vm_lost != 0)
       line(fmt::format("{} bytes of its machine state are lost", entry.layer.vm_lost));
   }
-  if (!report.snapshots_complete) line("the snapshot table can't be read to its end: there may have been more snapshots");
-  if (report.recovered != 0) line(fmt::format("{} failing reads succeeded when tried again", report.recovered));
+  if (!report.snapshots_complete)
+    line("the snapshot table can't be read to its end: there may have been more snapshots");
+  if (report.recovered != 0)
+    line(fmt::format("{} failing reads succeeded when tried again", report.recovered));
   for (const auto& note : report.notes) line(note);
   return out;
 }
@@ -110,7 +116,8 @@ std::string salvage_json(const SalvageReport& report) {
     }
     one["file"] = base::escape(entry.file);
     one["size"] = layer.size;
-    for (const auto fate : {Fate::certain, Fate::inferred, Fate::below, Fate::lost}) one[std::string(word(fate))] = map.bytes(fate);
+    for (const auto fate : {Fate::certain, Fate::inferred, Fate::below, Fate::lost})
+      one[std::string(word(fate))] = map.bytes(fate);
     one["vm-state-size"] = vm_state;
     one["vm-state-lost"] = vm_lost;
     Json ranges = Json::array();

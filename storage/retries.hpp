@@ -1,5 +1,5 @@
-// A device whose failing reads are tried again, each failing range by itself. Promises: what can be read is read, to the
-// sector; what fails every time is told as the device tells it. It is only read.
+// A device whose failing reads are tried again, each failing range by itself. Promises: what can be read is
+// read, to the sector; what fails every time is told as the device tells it. It is only read.
 #pragma once
 #include <atomic>
 #include <cstdint>
