@@ -11,6 +11,7 @@
 #include "format/snapshot.hpp"
 #include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
+#include "repair/snapshot_entries.hpp"
 
 namespace cowvet::repair {
 
@@ -48,6 +49,8 @@ class Snapshots {
     bool changed = complete_extra();
     changed = drop_unusable() || changed;
     changed = take_lost() || changed;
+    changed = take_entries() || changed;
+    changed = take_tables() || changed;
     changed = count_anew() || changed;
     return changed ? store() : Remedied{};
   }
@@ -55,6 +58,31 @@ class Snapshots {
  private:
   [[nodiscard]] bool plausible(const format::Snapshot& s) const {
     return s.entry.l1_table_offset.raw() != 0 || s.entry.l1_size != 0 || !s.id.empty();
+  }
+
+  // Whether the table can't be what the header says.
+  [[nodiscard]] bool concerned() const {
+    return draft_.any("snapshot/count-mismatch"_rule) ||
+           std::ranges::any_of(lost_table, [&](RuleId rule) { return draft_.any(rule); }) ||
+           std::ranges::any_of(lost_l1, [&](RuleId rule) { return draft_.any(rule); });
+  }
+  // What was overwritten in front of them hides entries that are whole.
+  bool take_entries() {
+    bool changed = false;
+    if (listed_.size() >= draft_.header().v2.nb_snapshots || !concerned()) return false;
+    for (auto& s : entries_behind_damage(draft_)) {
+      const bool known = std::ranges::any_of(
+          listed_, [&](const auto& other) { return other.entry.l1_table_offset == s.entry.l1_table_offset; });
+      if (known || listed_.size() >= draft_.header().v2.nb_snapshots) continue;
+      const Place place{
+          .where = fmt::format("snapshot '{}'", s.id),
+          .guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft_.header().v2.size), s.id}},
+          .evidence = "its entry stands behind one that was overwritten, and is whole"};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      listed_.push_back(std::move(s));
+      changed = true;
+    }
+    return changed;
   }
 
   // The index in "snapshot[3].…".
@@ -185,6 +213,44 @@ class Snapshots {
     if (changed)
       std::ranges::stable_sort(listed_, {},
                                [](const auto& s) { return std::pair(s.entry.date_sec, s.entry.date_nsec); });
+    return changed;
+  }
+
+  // Snapshots whose entries are gone, by their L1 tables: names and times are lost, the disks are not.
+  bool take_tables() {
+    bool changed = false;
+    for (const auto& orphan : draft_.verdict().orphans) {
+      const HostOffset at{orphan.cluster << g_.cluster_bits()};
+      const bool listed =
+          std::ranges::any_of(listed_, [&](const auto& s) { return s.entry.l1_table_offset == at; });
+      if (!orphan.is_l1 || !orphan.where_from.empty() || listed ||
+          listed_.size() >= draft_.header().v2.nb_snapshots || !concerned())
+        continue;
+      const std::uint64_t disk = draft_.header().v2.size;
+      std::uint64_t number = 1;
+      while (std::ranges::any_of(listed_, [&](const auto& s) { return s.id == std::to_string(number); }))
+        ++number;
+      const auto name = fmt::format("recovered-{}", number);
+      const Place place{
+          .where = fmt::format("cluster[{}]", orphan.cluster),
+          .guest = {{base::GuestOffset{0}, disk, std::to_string(number)}},
+          .evidence = fmt::format(
+              "it holds a lost L1 table, and {} of {} snapshots are missing; it is called '{}'",
+              draft_.header().v2.nb_snapshots - listed_.size(), draft_.header().v2.nb_snapshots, name)};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      format::Snapshot s;
+      s.entry.l1_table_offset = at;
+      s.entry.l1_size = static_cast<std::uint32_t>(g_.l1_entries(disk));
+      s.id = std::to_string(number);
+      s.name = name;
+      if (draft_.header().has_v3()) {
+        const auto extra = format::encode(format::SnapshotExtra{.disk_size_bytes = disk});
+        constexpr std::size_t demanded = 16;
+        s.extra.assign(extra.begin(), extra.begin() + demanded);
+      }
+      listed_.push_back(std::move(s));
+      changed = true;
+    }
     return changed;
   }
 
