@@ -1,4 +1,7 @@
-// cowvet carve: deleted snapshots and earlier states that are still in the file of an image. The image is never written.
+// cowvet carve: deleted snapshots and earlier states that are still in the file of an image. The image is
+// never written.
+#include "reports/carve.hpp"
+
 #include <fmt/format.h>
 
 #include "base/text.hpp"
@@ -9,7 +12,6 @@
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 #include "repair/salvage.hpp"
-#include "reports/carve.hpp"
 
 namespace cowvet::cli {
 
@@ -27,15 +29,19 @@ struct Request {
 base::Result<reports::CarveReport::Extracted> extract(const Request& r, const repair::Carving& carving,
                                                       base::Progress& progress) {
   if (r.number > carving.disks().size())
-    return about_file(r.image, {ErrorKind::usage, fmt::format("there is no number {}: carve without --extract lists them", r.number)});
+    return about_file(r.image,
+                      {ErrorKind::usage,
+                       fmt::format("there is no number {}: carve without --extract lists them", r.number)});
   const auto& layer = carving.disks()[static_cast<std::size_t>(r.number - 1)].layer;
   const auto& view = carving.view();
   if (view.header().v2.crypt_method != 0)
-    return about_file(r.image, {ErrorKind::usage, "is encrypted: what is carved of it can be listed, not extracted"});
-  const engine::CreateOptions options{.size = layer.size,
-                                      .cluster_size = view.geometry().cluster_size(),
-                                      .extended_l2 = view.geometry().extended_l2(),
-                                      .compression = view.header().compression().value_or(format::Compression::deflate)};
+    return about_file(r.image,
+                      {ErrorKind::usage, "is encrypted: what is carved of it can be listed, not extracted"});
+  const engine::CreateOptions options{
+      .size = layer.size,
+      .cluster_size = view.geometry().cluster_size(),
+      .extended_l2 = view.geometry().extended_l2(),
+      .compression = view.header().compression().value_or(format::Compression::deflate)};
   auto output = make_output(r.out, r.format, options, progress);
   if (!output) return about_file(r.out, std::move(output.error()));
   auto done = repair::salvage_layer({view, nullptr}, layer, output->image->disk(), output->image->qcow2(),
@@ -56,7 +62,8 @@ base::Result<reports::CarveReport> carve_as(const Request& r) {
   const Meter meter(progress, base::escape(r.image), Meter::style(r.progress, r.quiet));
   const auto carving = repair::Carving::run(**device, progress);
   if (!carving) return about_file(r.image, carving.error());
-  reports::CarveReport report{.file = r.image, .disks = (*carving)->disks(), .unplaced = (*carving)->unplaced(), .extracted = {}};
+  reports::CarveReport report{
+      .file = r.image, .disks = (*carving)->disks(), .unplaced = (*carving)->unplaced(), .extracted = {}};
   if (r.number != 0) {
     auto extracted = extract(r, **carving, progress);
     if (!extracted) return std::unexpected(extracted.error());
@@ -71,14 +78,18 @@ Exit carve(std::span<char* const> words, Console& console) {
   Request r;
   std::string output = "human";
   Arguments arguments(
-      "carve", "Finds deleted snapshots and earlier states that are still in an image's file; the image is never written.",
+      "carve",
+      "Finds deleted snapshots and earlier states that are still in an image's file; the image is never "
+      "written.",
       "  cowvet carve disk.qcow2                          # what there is, the most promising first\n"
       "  cowvet carve --extract 1 disk.qcow2 old.qcow2     # the first of them as an image\n"
-      "What is freed is often given back to the file system at once (discard=unmap, as qemu-img snapshot -d does): then\n"
+      "What is freed is often given back to the file system at once (discard=unmap, as qemu-img snapshot -d "
+      "does): then\n"
       "nothing is left. Exit code: 0 something was found, 1 it could not be done, 2 nothing was found.");
   arguments.number("--extract", r.number, "Make an image of the one with this number");
   arguments.word("-O", r.format, {"qcow2", "raw"}, "The image that is made; qcow2 when not given");
-  arguments.text("--map", r.map, "FILE", "With --extract: write what became of each range, as ddrescue's mapfile");
+  arguments.text("--map", r.map, "FILE",
+                 "With --extract: write what became of each range, as ddrescue's mapfile");
   arguments.flag("-p,--progress", r.progress, "Show progress even when stderr is no terminal");
   arguments.flag("-q,--quiet", r.quiet, "Print nothing but errors; the exit code tells");
   add_output(arguments, output, {"human", "json"});
@@ -88,8 +99,9 @@ Exit carve(std::span<char* const> words, Console& console) {
   arguments.operand(r.out, "OUT", "With --extract: the file to make", false);
   if (const auto end = arguments.parse(words, console)) return *end;
   if (r.disk.image_options || (r.number == 0) != r.out.empty()) {
-    console.complain(r.disk.image_options ? "carve: name the image by its file"
-                                          : "carve: --extract NUMBER and OUT belong together: give both, or none");
+    console.complain(r.disk.image_options
+                         ? "carve: name the image by its file"
+                         : "carve: --extract NUMBER and OUT belong together: give both, or none");
     return Exit::failed;
   }
   const auto report = carve_as(r);

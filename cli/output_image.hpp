@@ -1,5 +1,5 @@
-// A new image that is there whole or not at all, for verbs whose sources may be damaged. Promises: it replaces nothing; what
-// was not published leaves nothing behind.
+// A new image that is there whole or not at all, for verbs whose sources may be damaged. Promises: it
+// replaces nothing; what was not published leaves nothing behind.
 #pragma once
 #include <memory>
 #include <string>
@@ -22,6 +22,7 @@ struct OutputImage {
 
 // An empty disk of the size in `options`; of those, a raw one (`format`) takes nothing else.
 [[nodiscard]] base::Result<OutputImage> make_output(const std::string& file, const std::string& format,
-                                                    const engine::CreateOptions& options, base::Progress& progress);
+                                                    const engine::CreateOptions& options,
+                                                    base::Progress& progress);
 
 }  // namespace cowvet::cli

@@ -1,19 +1,17 @@
 // cowvet repair: shows what would be done about what is wrong with an image, proves it in memory, and does
 // it, so that it can be undone. Exit code: what a check of the image says afterwards.
-#include "repair/repair.hpp"
+#include "reports/repair.hpp"
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
 #include "cli/examination.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/mending.hpp"
 #include "cli/meter.hpp"
 #include "cli/overlay_guard.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
-#include "repair/undo.hpp"
-#include "repair/undo_files.hpp"
-#include "reports/repair.hpp"
 
 namespace cowvet::cli {
 
@@ -53,60 +51,25 @@ repair::Level level_of(const std::string& name) {
                            : repair::Level::lossless;
 }
 
-// Takes back what an interrupted repair left half done.
-base::Result<void> finish_interrupted(const RepairWords& words, storage::Device& image, Console& console,
-                                      base::Progress& progress) {
-  const auto files = repair::interrupted_undo_files(words.image);
-  if (!files) return std::unexpected(files.error());
-  for (const auto& file : *files) {
-    if (words.plan)
-      return base::fail(base::ErrorKind::usage,
-                        fmt::format("a repair was interrupted: take it back with 'cowvet undo {}' first",
-                                    base::escape(file)));
-    auto undo = storage::open_file(file, {.writable = true});
-    if (!undo) return about_file(file, undo.error());
-    if (auto done = repair::recover(image, **undo, progress); !done) return std::unexpected(done.error());
-    console.complain(fmt::format("{}: a repair was interrupted, and was taken back with {}",
-                                 base::escape(words.image), base::escape(file)));
-  }
-  return {};
-}
-
 base::Result<Exit> run(const RepairWords& words, Console& console, base::Progress& progress) {
   const std::string& image = words.image;
-  if (!words.plan)
-    if (auto spared = refuse_with_overlays(image, words.shared.image_options, words.guard); !spared)
-      return std::unexpected(spared.error());
-  auto device = words.plan ? open_image(image, words.shared, console)
-                           : storage::open_file(image, {.writable = true, .lock = !words.shared.force_share});
-  if (!device) return std::unexpected(device.error());
-  if (auto done = finish_interrupted(words, **device, console, progress); !done)
-    return std::unexpected(done.error());
-
-  const auto data_file = open_data_file(**device, words.shared);
-  const repair::Options options{.level = level_of(words.level),
-                                .allow_loss = words.allow_loss,
-                                .jobs = static_cast<unsigned>(words.jobs),
-                                .assume_qcow2 = words.shared.format == "qcow2",
-                                .path = image,
-                                .data_file = data_file.get()};
-  auto planned = repair::plan_repair(**device, options, progress);
-  if (!planned) return std::unexpected(planned.error());
-  const auto& plan = planned->plan;
-  reports::RepairReport report{
-      .file = image, .plan = plan, .level = options.level, .allow_loss = words.allow_loss};
-  if (!words.plan && plan.changes_anything() && plan.objection.empty()) {
-    auto undo_file =
-        words.undo_file.empty() ? repair::new_undo_file(image) : base::Result<std::string>(words.undo_file);
-    if (!undo_file) return std::unexpected(undo_file.error());
-    const auto cause =
-        fmt::format("cowvet repair --level {}{}", words.level, words.allow_loss ? " --allow-loss" : "");
-    const auto applied =
-        repair::apply_to_file(image, **device, planned->draft->image(), *undo_file, cause, progress);
-    if (!applied) return std::unexpected(applied.error());
-    report.done = true;
-    if (applied->changed) report.undo_file = *undo_file;
-  }
+  const Mending how{.level = level_of(words.level),
+                    .allow_loss = words.allow_loss,
+                    .plan_only = words.plan,
+                    .jobs = static_cast<unsigned>(words.jobs),
+                    .undo_file = words.undo_file,
+                    .cause = fmt::format("cowvet repair --level {}{}", words.level,
+                                         words.allow_loss ? " --allow-loss" : ""),
+                    .guard = words.guard};
+  const auto mended = mend(image, words.shared, how, console, progress);
+  if (!mended) return std::unexpected(mended.error());
+  const auto& plan = mended->plan;
+  const reports::RepairReport report{.file = image,
+                                     .plan = plan,
+                                     .level = how.level,
+                                     .allow_loss = how.allow_loss,
+                                     .done = mended->done,
+                                     .undo_file = mended->undo_file};
   if (!words.quiet)
     console.print(
         words.shared.output == "json"

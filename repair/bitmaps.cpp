@@ -22,6 +22,11 @@ namespace {
 constexpr std::string_view drop_all = "drop the bitmaps, which can't be read";
 constexpr std::string_view drop_one = "drop the bitmap, which can't be used";
 
+constexpr std::string_view recount = "count the bitmaps that the directory holds";
+
+constexpr RuleId miscounted[] = {"bitmap/count-range"_rule, "bitmap/directory-size"_rule,
+                                 "bitmap/directory-count"_rule, "bitmap/directory-past-eof"_rule,
+                                 "bitmap/entry-bounds"_rule};
 constexpr RuleId one[] = {"bitmap/table-offset"_rule,          "bitmap/table-size-range"_rule,
                           "bitmap/table-size-match"_rule,      "bitmap/table-past-eof"_rule,
                           "bitmap/table-entry-reserved"_rule,  "bitmap/table-entry-ones"_rule,
@@ -58,6 +63,43 @@ Remedied drop_extension(Draft& draft, Action& action, ExtensionList& extensions)
                         draft.word(autoclear_at) & ~format::autoclear_word["bitmaps"].mask());
 }
 
+// Number and size that the directory's own entries give; false where they don't, or say what the extension says.
+base::Result<bool> count_anew(Draft& draft, ExtensionList& extensions, StoredExtension& stored,
+                              format::BitmapsExtension where) {
+  const auto rule = std::ranges::find_if(miscounted, [&](RuleId r) { return draft.any(r); });
+  const std::uint64_t begin = where.directory_offset.raw();
+  if (rule == std::end(miscounted) || begin == 0 || begin % draft.geometry().cluster_size() != 0 ||
+      begin >= draft.image().size())
+    return false;
+  constexpr std::uint64_t most = 1ULL << 20;
+  const auto bytes = draft.bytes(begin, std::min(most, draft.image().size() - begin));
+  std::uint64_t at = 0;
+  std::uint32_t count = 0;
+  while (at < bytes.size()) {
+    const auto step = format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(at)), at);
+    if (!step.bitmap) break;
+    const auto& entry = step.bitmap->entry;
+    constexpr std::uint8_t least_granularity = 9, most_granularity = 31;
+    if (entry.type != 1 || entry.granularity_bits < least_granularity ||
+        entry.granularity_bits > most_granularity || entry.table_size == 0 || entry.table_offset.raw() == 0 ||
+        !draft.geometry().aligned(entry.table_offset) || entry.table_offset.raw() >= draft.image().size() ||
+        step.bitmap->name.empty())
+      break;
+    at += step.needed;
+    ++count;
+  }
+  if (count == 0 || (where.count == count && where.directory_size == at)) return false;
+  auto* action =
+      draft.may_act(*rule, Consent::choice, recount,
+                    place_from(draft.found(*rule).front(), fmt::format("the directory holds {}", count)));
+  if (action == nullptr) return true;
+  where.count = count;
+  where.directory_size = at;
+  const auto record = format::encode(where);
+  stored.data.assign(record.begin(), record.end());
+  return write_extension_list(draft, *action, extensions);
+}
+
 }  // namespace
 
 Remedied mend_bitmaps(Draft& draft) {
@@ -77,6 +119,8 @@ Remedied mend_bitmaps(Draft& draft) {
     if (auto written = write_extension_list(draft, *action, extensions); !written)
       return std::unexpected(written.error());
   }
+  if (auto counted = count_anew(draft, extensions, *stored, *where); !counted || *counted)
+    return counted ? Remedied{} : Remedied(std::unexpected(counted.error()));
   for (const auto rule : all)
     for (const auto& f : draft.found(rule))
       if (auto* action = draft.may_act(rule, Consent::lossy, drop_all, place_from(f)))

@@ -28,7 +28,9 @@ constexpr std::size_t most_tables = 1U << 18;
 constexpr std::size_t most_layers = 64;  // that are held against a carved disk
 constexpr std::size_t sampled = 64;      // entries of a table that is to be placed
 
-base::Result<void> stopped() { return base::fail(base::ErrorKind::cancelled, "stopped: nothing was written"); }
+base::Result<void> stopped() {
+  return base::fail(base::ErrorKind::cancelled, "stopped: nothing was written");
+}
 
 }  // namespace
 
@@ -102,13 +104,16 @@ class Carving::Impl {
         }
         const auto piece = walk.next();
         if (!piece) break;
-        if (piece->kind == Kind::data) used_.add_range(cluster_of(piece->host), g_.clusters(piece->host + piece->length));
+        if (piece->kind == Kind::data)
+          used_.add_range(cluster_of(piece->host), g_.clusters(piece->host + piece->length));
         if (piece->kind == Kind::compressed)
           used_.add_range(cluster_of(piece->host), g_.clusters(piece->host + piece->payload));
       }
     }
   }
-  [[nodiscard]] bool used(std::uint64_t cluster) const { return used_.has(cluster) || present_.owned(offset_of(cluster)); }
+  [[nodiscard]] bool used(std::uint64_t cluster) const {
+    return used_.has(cluster) || present_.owned(offset_of(cluster));
+  }
 
   base::Result<void> look_around(base::Progress& progress) {
     std::vector<std::byte> head(static_cast<std::size_t>(std::min(g_.cluster_size(), analyzer::head_bytes)));
@@ -116,7 +121,8 @@ class Carving::Impl {
       if (c % 1024 == 0 && progress.stop_requested()) return stopped();
       progress.advance(std::min(g_.cluster_size(), image_.size() - offset_of(c)));
       if (used(c)) continue;
-      if (const auto extent = image_.extent(offset_of(c)); extent.hole && extent.end >= offset_of(c + 1)) continue;
+      if (const auto extent = image_.extent(offset_of(c)); extent.hole && extent.end >= offset_of(c + 1))
+        continue;
       const auto got = image_.read(offset_of(c), head);
       if (got.os_error != 0) continue;
       const auto first = base::ConstBytes(head).first(static_cast<std::size_t>(got.valid));
@@ -148,7 +154,8 @@ class Carving::Impl {
       const auto evidence = analyzer::classify(bytes, rules_);
       std::uint64_t leads = 0;
       for (const auto& named : evidence.named)
-        leads += named.cluster != c && (tables_.has(named.cluster) || tables_in_use_.has(named.cluster)) ? 1 : 0;
+        leads +=
+            named.cluster != c && (tables_.has(named.cluster) || tables_in_use_.has(named.cluster)) ? 1 : 0;
       if (leads * 2 >= evidence.named.size() && leads != 0)
         l1_.insert(c);
       else
@@ -163,7 +170,8 @@ class Carving::Impl {
     std::erase_if(l2_, [&](std::uint64_t c) { return placed.contains(c); });
   }
 
-  void add_disk(std::uint64_t c, const format::Snapshot* snapshot, std::unordered_set<std::uint64_t>& placed) {
+  void add_disk(std::uint64_t c, const format::Snapshot* snapshot,
+                std::unordered_set<std::uint64_t>& placed) {
     CarvedDisk disk;
     const std::uint64_t wanted = snapshot != nullptr ? snapshot->entry.l1_size : present_.header().v2.l1_size;
     std::uint64_t room = 1;  // clusters of the table that are still there
@@ -177,13 +185,14 @@ class Carving::Impl {
       disk.layer.snapshot = snapshot->id;
       disk.layer.name = snapshot->name;
       disk.layer.entry = *snapshot;
-      disk.layer.size = disk.layer.vm_state = disk.layer.end =
-          std::min(snapshot->disk_size_bytes().value_or(present_.header().v2.size), format::limits::max_virtual_size);
+      disk.layer.size = disk.layer.vm_state = disk.layer.end = std::min(
+          snapshot->disk_size_bytes().value_or(present_.header().v2.size), format::limits::max_virtual_size);
     }
     for (std::uint64_t i = 0; i < room; ++i) {
       const auto bytes = bytes_of(c + i);
       const base::BigEndianTable<std::uint64_t> words(bytes);
-      for (std::size_t k = 0; k < words.size() && i * (g_.cluster_size() / 8) + k < disk.layer.l1_entries; ++k)
+      for (std::size_t k = 0; k < words.size() && i * (g_.cluster_size() / 8) + k < disk.layer.l1_entries;
+           ++k)
         if (const auto table = cluster_of(format::L1Entry{words[k]}.offset().raw()); table != 0) {
           ++disk.tables;
           placed.insert(table);
@@ -194,14 +203,18 @@ class Carving::Impl {
 
   // Which L1 entry a table without one belongs to: that of the table in use that it has most in common with.
   void place_loose() {
-    std::unordered_multimap<std::uint64_t, std::size_t> samples;  // by entry's place in the file, mixed with its slot
-    const auto key = [](std::uint64_t slot, std::uint64_t place) { return place * 0x9e3779b97f4a7c15ULL + slot; };
+    std::unordered_multimap<std::uint64_t, std::size_t>
+        samples;  // by entry's place in the file, mixed with its slot
+    const auto key = [](std::uint64_t slot, std::uint64_t place) {
+      return place * 0x9e3779b97f4a7c15ULL + slot;
+    };
     const auto each = [&](base::ConstBytes bytes, auto&& use) {
       const base::BigEndianTable<std::uint64_t> words(bytes);
       const std::size_t stride = g_.extended_l2() ? 2 : 1;
       for (std::size_t i = 0; i + stride <= words.size(); i += stride) {
         const format::L2Entry entry{words[i]};
-        const auto place = entry.compressed() ? g_.compressed_range(entry).offset.raw() : entry.offset().raw();
+        const auto place =
+            entry.compressed() ? g_.compressed_range(entry).offset.raw() : entry.offset().raw();
         if (place != 0) use(i, place);
       }
     };
@@ -242,10 +255,12 @@ class Carving::Impl {
     disk.tables = state.size();
     disk.layer.l1_entries = g_.l1_entries(present_.header().v2.size);
     disk.layer.size = disk.layer.vm_state = disk.layer.end = present_.header().v2.size;
-    std::vector<std::byte> table(static_cast<std::size_t>(g_.clusters(disk.layer.l1_entries * 8) << g_.cluster_bits()));
+    std::vector<std::byte> table(
+        static_cast<std::size_t>(g_.clusters(disk.layer.l1_entries * 8) << g_.cluster_bits()));
     for (const auto& [index, cluster] : state)
       base::store_be<std::uint64_t, 0>(
-          base::MutableBytes(table).subspan(static_cast<std::size_t>(index * 8)).first<8>(), offset_of(cluster));
+          base::MutableBytes(table).subspan(static_cast<std::size_t>(index * 8)).first<8>(),
+          offset_of(cluster));
     disk.layer.l1 = base::HostOffset{offset_of(g_.clusters(overlay_.size()))};
     if (overlay_.write(disk.layer.l1.raw(), table)) found_.push_back(std::move(disk));
   }
@@ -317,8 +332,8 @@ class Carving::Impl {
   const View present_;
   const analyzer::ScanRules rules_;
   ClusterSet used_, tables_, tables_in_use_;
-  std::vector<InUse> in_use_;          // L2 tables, each once, with an L1 index
-  std::vector<std::uint64_t> listed_;  // clusters that read as tables, ascending
+  std::vector<InUse> in_use_;                        // L2 tables, each once, with an L1 index
+  std::vector<std::uint64_t> listed_;                // clusters that read as tables, ascending
   std::map<std::uint64_t, format::Snapshot> named_;  // by the cluster of their L1 table
   std::unordered_set<std::uint64_t> l1_;
   std::vector<std::uint64_t> l2_;
@@ -332,8 +347,9 @@ base::Result<std::unique_ptr<Carving>> Carving::run(const storage::Device& image
   const auto present = View::open(image);
   if (!present) return std::unexpected(present.error());
   if (present->header().external_data_file())
-    return base::fail(base::ErrorKind::usage, "its data is in another file, where each cluster has one place: there is "
-                                              "nothing old to find");
+    return base::fail(base::ErrorKind::usage,
+                      "its data is in another file, where each cluster has one place: there is "
+                      "nothing old to find");
   if (present->geometry().clusters(image.size()) > most_clusters)
     return base::fail(base::ErrorKind::limit, "the file has more clusters than carving can keep in mind");
   auto impl = std::make_unique<Impl>(image, *present);

@@ -18,8 +18,9 @@ namespace cowvet::repair {
 // How an old disk's content fares now, in bytes of the disk.
 struct CarvedBytes {
   std::uint64_t intact = 0;  // nothing uses their place
-  std::uint64_t shared = 0;  // the disk or a snapshot has them at the same place: later writes may have changed them
-  std::uint64_t lost = 0;    // something else lies there now, or nothing does, or their table can't be read
+  std::uint64_t shared =
+      0;  // the disk or a snapshot has them at the same place: later writes may have changed them
+  std::uint64_t lost = 0;  // something else lies there now, or nothing does, or their table can't be read
 };
 
 struct CarvedDisk {
@@ -43,7 +44,8 @@ class Carving {
  public:
   // Looks through the whole file. `image` outlives the result. Errors: wrong_format, without a usable header; limit,
   // when the file has too many clusters; cancelled.
-  [[nodiscard]] static base::Result<std::unique_ptr<Carving>> run(const storage::Device& image, base::Progress& progress);
+  [[nodiscard]] static base::Result<std::unique_ptr<Carving>> run(const storage::Device& image,
+                                                                  base::Progress& progress);
   Carving(const Carving&) = delete;
   Carving& operator=(const Carving&) = delete;
   ~Carving();

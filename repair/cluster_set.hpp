@@ -9,7 +9,8 @@ namespace cowvet::repair {
 
 class ClusterSet {
  public:
-  explicit ClusterSet(std::uint64_t clusters) : bits_(static_cast<std::size_t>(base::divide_up(clusters, 64))) {}
+  explicit ClusterSet(std::uint64_t clusters)
+      : bits_(static_cast<std::size_t>(base::divide_up(clusters, 64))) {}
   void add(std::uint64_t cluster) {
     if (cluster / 64 < bits_.size()) bits_[static_cast<std::size_t>(cluster / 64)] |= 1ULL << cluster % 64;
   }
@@ -17,7 +18,8 @@ class ClusterSet {
     for (; first < end; ++first) add(first);
   }
   [[nodiscard]] bool has(std::uint64_t cluster) const {
-    return cluster / 64 < bits_.size() && (bits_[static_cast<std::size_t>(cluster / 64)] >> cluster % 64 & 1) != 0;
+    return cluster / 64 < bits_.size() &&
+           (bits_[static_cast<std::size_t>(cluster / 64)] >> cluster % 64 & 1) != 0;
   }
 
  private:

@@ -142,6 +142,12 @@ base::Result<void> Draft::put_word(Action& action, std::uint64_t offset, std::ui
   return put(action, offset, bytes);
 }
 
+base::Result<void> Draft::cut(Action& action, std::uint64_t size) {
+  ++action.changes;
+  ++writes_;
+  return overlay_.resize(size);
+}
+
 base::Result<void> Draft::copy(Action& action, std::uint64_t from, std::uint64_t to, std::uint64_t length) {
   return put(action, to, bytes(from, length));
 }
@@ -190,6 +196,10 @@ bool Draft::spared(std::uint64_t first_cluster, std::uint64_t count) const {
   return std::ranges::any_of(spared_, [&](const auto& range) {
     return range.first < first_cluster + count && first_cluster < range.first + range.second;
   });
+}
+
+bool Draft::abandoned(std::uint64_t l1) const {
+  return std::ranges::find(abandoned_, l1) != abandoned_.end();
 }
 
 bool Draft::awaits(std::uint64_t entry_offset) const {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -60,10 +61,23 @@ constexpr RuleId astray[] = {"header/l1-offset-unaligned"_rule, "header/l1-offse
                              "header/l1-offset-zero"_rule, "l1/table-past-eof"_rule,
                              "overlap/active-l1"_rule};
 
+// What the entries of a table that is something else look like.
+constexpr RuleId strange[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
+                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
+                              "l1/points-at-metadata"_rule};
+
 Remedied find_l1(Draft& draft) {
   const auto& verdict = draft.verdict();
-  const auto why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
-  if (why == std::end(astray)) return {};
+  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
+  std::optional<L1Candidate> found;
+  if (why == std::end(astray)) {
+    why = std::ranges::find_if(strange, [&](RuleId rule) { return draft.any(rule); });
+    if (why == std::end(strange) || tables_behind(draft, draft.header().v2.l1_table_offset.raw(),
+                                                  draft.geometry().l1_entries(draft.header().v2.size)) != 0)
+      return {};
+    found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
+    if (!found) return {};
+  }
   const auto& finding = draft.found(*why).front();
   const auto& g = draft.geometry();
   const std::uint64_t entries = g.l1_entries(draft.header().v2.size);
@@ -82,6 +96,16 @@ Remedied find_l1(Draft& draft) {
   }
   auto header = draft.header();
   header.v2.l1_size = static_cast<std::uint32_t>(entries);
+  if (!found && (best == nullptr || several)) found = search_l1(draft, entries);
+  if (found) {
+    header.v2.l1_table_offset = HostOffset{found->offset};
+    auto* action = draft.may_act(
+        *why, Consent::choice, move_l1,
+        place_from(finding, fmt::format("the cluster at {:#x} holds a table that names {} L2 tables, and no "
+                                        "other one that nothing refers to names as many",
+                                        found->offset, found->tables)));
+    return action == nullptr ? Remedied{} : draft.put(*action, 0, format::encode(header.v2));
+  }
   if (best != nullptr && !several) {
     header.v2.l1_table_offset = HostOffset{best->cluster << g.cluster_bits()};
     auto* action = draft.may_act(

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -34,6 +35,7 @@ constexpr std::string_view lower = "lower the refcount to the number of owners";
 constexpr std::string_view release = "free the cluster, which nothing refers to";
 constexpr std::string_view forget = "count what is past the end of the file as free";
 constexpr std::string_view rebuild = "make the refcount block anew from the owners";
+constexpr std::string_view keep = "count clusters that have content as used, until it is known whose it is";
 constexpr std::string_view move_table = "make a new refcount table";
 constexpr std::string_view widen = "make the refcounts wider";
 
@@ -58,7 +60,8 @@ class Refcounts {
   Remedied run() {
     judge();
     if (auto done = count(); !done) return done;
-    for (auto& [index, block] : made_) count_unexplained(index, block);
+    for (auto& [index, block] : made_) count_unexplained(index, block.bytes);
+    if (auto done = doubt_counts(); !done) return done;
     return store();
   }
 
@@ -198,6 +201,7 @@ class Refcounts {
                         : m.stored < m.label.refs ? "refcount/too-low"_rule
                                                   : "refcount/too-high"_rule;
     const bool rises = m.stored < m.label.refs;
+    if (m.stored == 0 && inside) doubted_.insert(index);
     if (m.label.refs > g_.max_refcount()) return {};  // widening was not possible
     Place place{.where = m.count == 1 ? fmt::format("cluster[{}]", m.first)
                                       : fmt::format("cluster[{}]..[{}]", m.first, m.first + m.count - 1)};
@@ -226,10 +230,10 @@ class Refcounts {
         *action, (blocks_[index] & format::entry_offset_mask) + from,
         std::span(block_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)));
   }
-  // Clusters of a block that is made anew, which have no owner and are not empty: nobody knows that they are free.
-  void count_unexplained(std::uint64_t index, Made& block) {
+  // Clusters that a block's bytes count as free though they have content, and no owner: they become counted.
+  void count_unexplained(std::uint64_t index, std::vector<std::byte>& bytes) {
     if (order_ != g_.refcount_order()) return;  // the old refcounts were readable
-    (void)made(index);
+    bytes.resize(static_cast<std::size_t>(g_.cluster_size()));
     const std::uint64_t first = index * entries_of(order_);
     const std::uint64_t end = std::min(first + entries_of(order_), base::divide_up(eof_, g_.cluster_size()));
     std::vector<std::byte> content(static_cast<std::size_t>(g_.cluster_size()));
@@ -239,13 +243,30 @@ class Refcounts {
         cluster = std::max(cluster + 1, extent.end / g_.cluster_size());
         continue;
       }
-      if (format::refcount_at(block.bytes, order_, cluster - first) == 0) {
+      if (format::refcount_at(bytes, order_, cluster - first) == 0) {
         std::ranges::fill(content, std::byte{0});
         (void)draft_.image().read(cluster * g_.cluster_size(), content);
-        if (!base::all_zero(content)) format::set_refcount(block.bytes, order_, cluster - first, 1);
+        if (!base::all_zero(content)) format::set_refcount(bytes, order_, cluster - first, 1);
       }
       ++cluster;
     }
+  }
+  // A block that calls a cluster free which is in use can't be believed about the others either: what it calls free may
+  // be a lost table. A dirty image's refcounts are out of date, and no more than that.
+  Remedied doubt_counts() {
+    if (draft_.header().has_v3() && draft_.header().dirty()) return {};
+    for (const auto index : doubted_) {
+      const std::uint64_t place = blocks_[static_cast<std::size_t>(index)] & format::entry_offset_mask;
+      auto bytes = draft_.bytes(place, g_.cluster_size());
+      const auto before = bytes;
+      count_unexplained(index, bytes);
+      if (bytes == before) continue;
+      auto* action = draft_.may_act("refcount/zero-in-use"_rule, Consent::lossless, keep,
+                                    {.where = fmt::format("refcount_table[{}]", index),
+                                     .evidence = "the block calls clusters free that are in use"});
+      if (auto done = draft_.put(*action, place, bytes); !done) return done;
+    }
+    return {};
   }
 
   Remedied store() {
@@ -337,7 +358,8 @@ class Refcounts {
   std::optional<RuleId> why_table_;    // a new table is needed
   std::vector<std::uint64_t> blocks_;  // the table's entries; 0: no block, or none that can stay
   std::map<std::uint64_t, Made> made_;
-  std::uint64_t index_ = ~0ULL;  // the block at hand
+  std::set<std::uint64_t> doubted_;  // believed blocks that call something in use free
+  std::uint64_t index_ = ~0ULL;      // the block at hand
   std::vector<std::byte> block_;
 };
 

@@ -11,8 +11,16 @@ using Remedied = base::Result<void>;
 
 // The header from what the content says of it; places of tables that only the header knows.
 [[nodiscard]] Remedied mend_header(Draft& draft);
+// Single fields of the header that contradict the rest of it, or of the image.
+[[nodiscard]] Remedied mend_header_fields(Draft& draft);
+// Header extensions that can't be read to their end, or whose type was lost.
+[[nodiscard]] Remedied mend_extensions(Draft& draft);
+// The LUKS header and the place it is said to be at.
+[[nodiscard]] Remedied mend_luks(Draft& draft);
 // Feature bits and header extensions.
 [[nodiscard]] Remedied mend_features(Draft& draft);
+// Entries of the snapshot table with a wrong size, or that lead to no L1 table.
+[[nodiscard]] Remedied mend_snapshot_entries(Draft& draft);
 // The snapshot table: lost snapshots, entries that can't be used.
 [[nodiscard]] Remedied mend_snapshots(Draft& draft);
 // Bitmaps that can't be used, and their directory.

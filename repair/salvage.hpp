@@ -32,7 +32,7 @@ struct SalvageOptions {
   bool target_backed = false;           // otherwise: the target has a backing file
   bool compress = false;
   std::function<Piece(const Piece&)> judge = {};  // of salvage_layer(): see LayerOptions
-  unsigned jobs = 0;  // threads; 0: as many as there are cores
+  unsigned jobs = 0;                              // threads; 0: as many as there are cores
 };
 
 // The image as the salvage reads it.

@@ -49,7 +49,7 @@ std::string text_of(const UndoIdentity& who) {
       "\n\n  cowvet undo '{}'\n\nMade {} by cowvet {} for: {}\n\n"
       "Keep this file until the changed image has proved to be right. What follows is binary.\n\n",
       first_words, name(who.image), name(who.undo_file), utc(who.made), base::version, name(who.cause));
-  text.resize(state_place, '\n');
+  text.resize(state_place);
   return text;
 }
 
@@ -68,7 +68,6 @@ std::string_view words_of(UndoState state) {
 std::array<std::byte, sector> state_sector(UndoState state, const Digest& header,
                                            const storage::Device* image) {
   StateRecord record{.state = static_cast<std::uint32_t>(state), .header = header};
-  record.words.fill(std::byte{'\n'});
   std::ranges::copy(bytes_of(words_of(state)), record.words.begin());
   if (const auto identity = image != nullptr ? image->identity() : std::nullopt) {
     record.modified_sec = static_cast<std::uint64_t>(identity->modified_sec);

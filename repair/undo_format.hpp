@@ -1,7 +1,7 @@
 // The undo file's records. Promises: every byte of the file is covered by a digest, so that a damaged one is told; the
 // state changes by writing one sector, which a crash leaves old or new.
 //
-//   0      text: what the file is, for people; padded with line ends
+//   0      text: what the file is, for people
 //   3584   the state, one sector, which begins with words as well
 //   4096   the header: lengths, counts, digests, the image's name
 //   12288  blocks, one behind the other: BlockRecord, a digest of each sector afterwards, the bytes of each sector

@@ -28,34 +28,37 @@ std::string_view word(Kind kind) {
 
 std::string title(const repair::CarvedDisk& disk) {
   if (disk.layer.entry)
-    return fmt::format("deleted snapshot \"{}\" (id {}) of {:%Y-%m-%d %H:%M:%S} UTC", base::escape(disk.layer.name),
-                       base::escape(disk.layer.snapshot),
+    return fmt::format("deleted snapshot \"{}\" (id {}) of {:%Y-%m-%d %H:%M:%S} UTC",
+                       base::escape(disk.layer.name), base::escape(disk.layer.snapshot),
                        std::chrono::sys_seconds(std::chrono::seconds(disk.layer.entry->entry.date_sec)));
-  return disk.kind == Kind::l1_table ? "a snapshot or an earlier state" : "earlier states of parts of the disk";
+  return disk.kind == Kind::l1_table ? "a snapshot or an earlier state"
+                                     : "earlier states of parts of the disk";
 }
 
 }  // namespace
 
 std::string carve_text(const CarveReport& report, const TextOptions& options) {
-  std::string out = fmt::format("{}: {}\n", base::escape(report.file),
-                                report.disks.empty() ? "nothing of older states is left"
-                                                     : "older states that are still in the file");
+  std::string out = fmt::format(
+      "{}: {}\n", base::escape(report.file),
+      report.disks.empty() ? "nothing of older states is left" : "older states that are still in the file");
   const auto line = [&](const std::string& text) { out += "  " + wrapped(text, 2, options.width) + '\n'; };
   std::size_t number = 0;
   for (const auto& disk : report.disks)
-    line(fmt::format("{}: {:.0f} %: {}; disk of {}, {}: {} intact, {} shared with the present, {} lost", ++number,
-                     disk.confidence() * 100, title(disk), base::human_size(disk.layer.size),
+    line(fmt::format("{}: {:.0f} %: {}; disk of {}, {}: {} intact, {} shared with the present, {} lost",
+                     ++number, disk.confidence() * 100, title(disk), base::human_size(disk.layer.size),
                      disk.tables == 1 ? "1 table" : fmt::format("{} tables", disk.tables),
                      base::human_size(disk.bytes.intact), base::human_size(disk.bytes.shared),
                      base::human_size(disk.bytes.lost)));
   if (report.unplaced != 0)
-    line(fmt::format("{} more L2 tables were found, and nothing tells where in a disk they belong", report.unplaced));
+    line(fmt::format("{} more L2 tables were found, and nothing tells where in a disk they belong",
+                     report.unplaced));
   if (report.extracted) {
     const auto& map = report.extracted->map;
-    line(fmt::format("number {} is in {}: {} for certain or not written, {} perhaps changed since, {} lost and zeros",
-                     report.extracted->number, base::escape(report.extracted->file),
-                     base::human_size(map.bytes(Fate::certain) + map.bytes(Fate::below)),
-                     base::human_size(map.bytes(Fate::inferred)), base::human_size(map.bytes(Fate::lost))));
+    line(fmt::format(
+        "number {} is in {}: {} for certain or not written, {} perhaps changed since, {} lost and zeros",
+        report.extracted->number, base::escape(report.extracted->file),
+        base::human_size(map.bytes(Fate::certain) + map.bytes(Fate::below)),
+        base::human_size(map.bytes(Fate::inferred)), base::human_size(map.bytes(Fate::lost))));
   } else if (!report.disks.empty()) {
     line("--extract NUMBER OUT makes an image of one of them");
   }
@@ -85,12 +88,10 @@ std::string carve_json(const CarveReport& report) {
   }
   if (report.extracted) {
     const auto& map = report.extracted->map;
-    json["extracted"] = {{"number", report.extracted->number},
-                         {"file", base::escape(report.extracted->file)},
-                         {"certain", map.bytes(Fate::certain)},
-                         {"inferred", map.bytes(Fate::inferred)},
-                         {"below", map.bytes(Fate::below)},
-                         {"lost", map.bytes(Fate::lost)}};
+    json["extracted"] = {
+        {"number", report.extracted->number},  {"file", base::escape(report.extracted->file)},
+        {"certain", map.bytes(Fate::certain)}, {"inferred", map.bytes(Fate::inferred)},
+        {"below", map.bytes(Fate::below)},     {"lost", map.bytes(Fate::lost)}};
   }
   return json.dump(4, ' ', false, Json::error_handler_t::replace) + '\n';
 }

@@ -1,9 +1,10 @@
 // Devices that fail: a sector that is never read costs itself alone, in every layer that shows it; one that is read at
 // last costs nothing; and nothing of the image is written.
+#include "repair/salvage.hpp"
+
 #include <gtest/gtest.h>
 
 #include "engine/create.hpp"
-#include "repair/salvage.hpp"
 #include "repair/understood.hpp"
 #include "storage/fault.hpp"
 #include "storage/retries.hpp"
@@ -14,7 +15,8 @@ namespace {
 
 using namespace testing_images;
 
-constexpr std::string_view recipe = "image size=4M cluster_size=64K\ndata 0..9\nsnapshot vm_state=100K\ndata 5\nsnapshot\nzero 2\n";
+constexpr std::string_view recipe =
+    "image size=4M cluster_size=64K\ndata 0..9\nsnapshot vm_state=100K\ndata 5\nsnapshot\nzero 2\n";
 
 struct Copied {
   std::vector<SalvagedLayer> layers;
@@ -26,7 +28,8 @@ Copied salvage(const storage::Device& image) {
   base::Progress progress;
   Copied copied;
   const auto understood = must(Understood::open(image, {}, progress));
-  const auto created = engine::create_qcow2(*copied.device, nullptr, {.size = understood->best().layers()[1].size}, progress);
+  const auto created =
+      engine::create_qcow2(*copied.device, nullptr, {.size = understood->best().layers()[1].size}, progress);
   if (!created) throw std::runtime_error(created.error().message);
   copied.disk = must(engine::Qcow2Disk::open(*copied.device, {.writable = true}));
   copied.layers = must(salvage_all(understood->readable(), *copied.disk, {}, progress));
@@ -43,7 +46,8 @@ TEST(Salvage, a_failing_sector_costs_itself_in_each_layer_that_shows_it) {
   Devices devices(recipe);
   const auto view = must(View::open(devices.image));
   const auto whole = salvage(devices.image);
-  const std::uint64_t bad = pieces(view, view.layers()[1]).front().host + 3 * 65536 + 1024;  // guest cluster 3
+  const std::uint64_t bad =
+      pieces(view, view.layers()[1]).front().host + 3 * 65536 + 1024;  // guest cluster 3
   const storage::FaultDevice failing(devices.image, {{.begin = bad, .end = bad + 512, .persistent = true}});
   const storage::Retries retried(failing, 3);
   const auto before = devices.image.bytes();

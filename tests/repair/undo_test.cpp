@@ -126,7 +126,7 @@ TEST(UndoFile, says_what_it_is) {
   for (const auto* said : {"This is an undo file of cowvet", "disk.qcow2\n",
                            "cowvet undo 'disk.qcow2.cowvet-undo'", "a test", "2023-11-14 22:13:20 UTC"})
     EXPECT_NE(text.find(said), std::string::npos) << said;
-  EXPECT_EQ(text.find('\0'), std::string::npos);
+  EXPECT_GT(text.find('\0'), 300U);
   base::Progress progress;
   const auto info = read_undo(changed.undo, progress);
   ASSERT_TRUE(info);
