@@ -46,6 +46,8 @@ using findings::Finding;
 namespace {
 
 constexpr std::uint64_t label_budget = 40ULL << 20;
+constexpr std::uint64_t snapshot_cost =
+    320;  // bytes that one takes from it: its entry, its tree, its tables in a merge
 
 class Check {
  public:
@@ -126,8 +128,10 @@ class Check {
 
  private:
   [[nodiscard]] std::uint64_t budget() const {
-    return image_.options.memory_limit.value_or(label_budget +
-                                                (image_.device.allocated() >> g_.cluster_bits()));
+    if (image_.options.memory_limit) return *image_.options.memory_limit;
+    const std::uint64_t taken =
+        std::min(image_.snapshots.size() * snapshot_cost, label_budget - least_memory());
+    return label_budget - taken + (image_.device.allocated() >> g_.cluster_bits());
   }
   Image& image_;
   Verdict& verdict_;
