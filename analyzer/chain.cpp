@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/backing_place.hpp"
 #include "base/text.hpp"
-#include "storage/naming.hpp"
 
 namespace cowvet::analyzer {
 
@@ -18,15 +18,12 @@ struct Below {
 
 base::Result<std::optional<Below>> below(const Layer& layer) {
   if (!layer.info.backing_name) return std::nullopt;
-  Below next{.file = storage::backing_path(layer.file, *layer.info.backing_name)};
-  if (storage::has_protocol(next.file)) {
-    if (!next.file.starts_with("file:"))
-      return base::fail(
-          base::ErrorKind::usage,
-          fmt::format("its backing file '{}' is not a local file: cowvet reads local files only",
-                      base::escape(next.file)));
-    next.file.erase(0, 5);
-  }
+  auto place = backing_place(layer.file, *layer.info.backing_name);
+  if (place.kind != BackingPlace::Kind::file)
+    return base::fail(base::ErrorKind::usage,
+                      fmt::format("its backing file '{}' is not a local file: cowvet reads local files only",
+                                  base::escape(place.path)));
+  Below next{.file = std::move(place.path)};
   const auto& name = layer.info.backing_format;
   if (!name || name->empty()) return next;
   if (*name == "qcow2") {

@@ -45,10 +45,6 @@ using findings::Finding;
 
 namespace {
 
-constexpr std::uint64_t label_budget = 40ULL << 20;
-constexpr std::uint64_t snapshot_cost =
-    320;  // bytes that one takes from it: its entry, its tree, its tables in a merge
-
 class Check {
  public:
   Check(Image& image, Verdict& verdict) : image_(image), verdict_(verdict), g_(*image.geometry) {}
@@ -61,7 +57,7 @@ class Check {
     metadata.seal(g_);
     MappingWalk walk(image_, metadata, refcounts, jobs);
 
-    auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), budget());
+    auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), label_budget(image_));
     if (!labels) return std::unexpected(labels.error());
     std::uint64_t highest_used = 0;
     std::uint64_t beyond_eof = 0;
@@ -87,7 +83,8 @@ class Check {
       }
       const auto compared =
           refcounts.compare(**labels, jobs, Refcounts::Voice::report, [&](const Mismatch& leak) {
-            if (!image_.trial) survey.look_at(leak.first, leak.count);
+            if (!image_.trial && leak.label.kind == Kind::free && leak.first < labels.value()->clusters())
+              survey.look_at(leak.first, leak.count);
           });
       held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
@@ -127,12 +124,6 @@ class Check {
   }
 
  private:
-  [[nodiscard]] std::uint64_t budget() const {
-    if (image_.options.memory_limit) return *image_.options.memory_limit;
-    const std::uint64_t taken =
-        std::min(image_.snapshots.size() * snapshot_cost, label_budget - least_memory());
-    return label_budget - taken + (image_.device.allocated() >> g_.cluster_bits());
-  }
   Image& image_;
   Verdict& verdict_;
   const format::Geometry g_;
@@ -186,6 +177,9 @@ base::Result<Verdict> check_reading(const storage::Device& device, const Options
   verdict.geometry = image.geometry;
   verdict.recognised = image.geometry || image.header.v2.magic == format::qcow_magic;
   verdict.inferred = image.inferred || reread;
+  verdict.header_lost = image.header_lost;
+  verdict.orphans = std::move(image.orphans);
+  if (verdict.geometry && !image.trial) verdict.lost_snapshots = std::move(image.unlisted);
   verdict.backing_name = image.backing_name;
   verdict.doubts = std::move(image.doubts);
   take_rest(verdict, findings);
@@ -245,6 +239,7 @@ base::Result<Verdict> check(const storage::Device& device, const Options& option
   if (!verdict) return verdict;
   if (options.in_use) findings.add(Finding{"file/in-use"_rule}.at("file"));
   if (before != device.identity()) findings.add(Finding{"file/changed-during-check"_rule}.at("file"));
+  for (const auto& finding : options.of_the_chain) findings.add(Finding(finding));
   take_rest(*verdict, findings);
   return verdict;
 }

@@ -8,12 +8,12 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/backing_place.hpp"
 #include "analyzer/circles.hpp"
 #include "analyzer/json_name.hpp"
 #include "analyzer/probe.hpp"
 #include "base/text.hpp"
 #include "storage/directory.hpp"
-#include "storage/naming.hpp"
 
 namespace cowvet::analyzer {
 
@@ -154,25 +154,24 @@ void Builder::follow(std::size_t index) {
   const bool declared_raw = info.backing_format == "raw";
   std::size_t below = 0;
   bool no_folder = false, go_on = !declared_raw;
-  if (const auto json = json_file(name); json && options_.follow_json) {
-    below = add_file(json->file);
-    no_folder = json->no_folder;
-    go_on = json->format != "raw" && !json->no_backing;
-  } else if (name.starts_with("json:")) {
-    below = add_named(name, NodeKind::not_followed,
-                      json ? "named by json:, described only (--allow-remote follows it)"
-                           : "named by json: with more than a local file's name, which is not followed");
-  } else {
-    auto path = storage::backing_path(file, name);
-    if (path.starts_with("file:")) path.erase(0, 5);
-    if (storage::has_protocol(path)) {
-      below = add_named(path, NodeKind::not_followed,
-                        "is reached by a protocol: cowvet opens local files only, and connects to nobody");
-    } else if (graph_.nodes[index].no_folder && !path.starts_with('/')) {
-      below = add_named(path, NodeKind::not_followed, "a relative name without a folder to start from");
+  auto place = backing_place(file, name);
+  if (place.kind == BackingPlace::Kind::json) {
+    if (const auto json = json_file(name); json && options_.follow_json) {
+      below = add_file(json->file);
+      no_folder = json->no_folder;
+      go_on = json->format != "raw" && !json->no_backing;
     } else {
-      below = add_file(path);
+      below = add_named(name, NodeKind::not_followed,
+                        json ? "named by json:, described only (--allow-remote follows it)"
+                             : "named by json: with more than a local file's name, which is not followed");
     }
+  } else if (place.kind == BackingPlace::Kind::protocol) {
+    below = add_named(place.path, NodeKind::not_followed,
+                      "is reached by a protocol: cowvet opens local files only, and connects to nobody");
+  } else if (graph_.nodes[index].no_folder && !place.path.starts_with('/')) {
+    below = add_named(place.path, NodeKind::not_followed, "a relative name without a folder to start from");
+  } else {
+    below = add_file(place.path);
   }
   graph_.nodes[index].below = below;
   graph_.nodes[below].overlays.push_back(index);

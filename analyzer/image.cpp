@@ -56,6 +56,15 @@ std::vector<std::byte> Image::read(base::HostOffset offset, std::uint64_t length
   return bytes;
 }
 
+std::uint64_t label_budget(const Image& image) {
+  if (image.options.memory_limit) return *image.options.memory_limit;
+  constexpr std::uint64_t usual = 40ULL << 20;
+  constexpr std::uint64_t of_a_snapshot = 320;  // its entry, its tree, its tables in a merge: see walk.cpp
+  const std::uint64_t taken =
+      std::min(image.snapshots.size() * of_a_snapshot, usual - LabelMap::least_budget());
+  return usual - taken + (image.device.allocated() >> image.geometry->cluster_bits());
+}
+
 void read_structures(Image& image) {
   image.eof = image.device.size();
   check_header(image);

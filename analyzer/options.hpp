@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
+#include "findings/finding.hpp"
 #include "storage/device.hpp"
 
 namespace cowvet::analyzer {
@@ -19,6 +21,8 @@ struct Options {
   const storage::Device* data_file =
       nullptr;         // the external data file, for --deep; it is read, never written
   std::string path{};  // the image's file name: where relative names start from; may be empty
+  // Of the chain that the image is a part of (graph.hpp): reported with what is found in it.
+  std::span<const findings::Finding> of_the_chain{};
 };
 
 }  // namespace cowvet::analyzer

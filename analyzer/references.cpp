@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "analyzer/backing_place.hpp"
 #include "analyzer/json_name.hpp"
 #include "format/extensions.hpp"
 #include "format/geometry.hpp"
 #include "format/header.hpp"
-#include "storage/naming.hpp"
 
 namespace cowvet::analyzer {
 
@@ -54,11 +54,10 @@ std::optional<References> read_references(const storage::Device& device) {
 }
 
 std::optional<std::string> backing_file_path(const std::string& file, const std::string& name) {
-  if (auto json = json_file(name)) return std::move(json->file);
-  auto path = storage::backing_path(file, name);
-  if (!storage::has_protocol(path)) return path;
-  if (path.starts_with("file:")) return path.substr(5);
-  return std::nullopt;
+  auto place = backing_place(file, name);
+  if (place.kind == BackingPlace::Kind::file) return std::move(place.path);
+  auto json = json_file(name);
+  return json ? std::optional(std::move(json->file)) : std::nullopt;
 }
 
 }  // namespace cowvet::analyzer

@@ -1,13 +1,17 @@
-// cowvet check: examines images and reports. Exit code: see exit_codes.hpp and docs/manual; the worst image counts.
+// cowvet check: examines images and reports, with -r after it repaired them. Exit code: see exit_codes.hpp
+// and docs/manual; the worst image counts.
 #include "analyzer/check.hpp"
 
 #include <fmt/format.h>
 
 #include "base/checked.hpp"
 #include "base/text.hpp"
+#include "cli/check_chain.hpp"
 #include "cli/examination.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/mending.hpp"
 #include "cli/meter.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
@@ -21,7 +25,9 @@ using findings::Severity;
 
 struct CheckOptions {
   Shared shared;
-  bool quiet = false, progress = false, verbose = false, deep = false;
+  bool quiet = false, progress = false, verbose = false, deep = false, chain = false;
+  bool allow_loss = false;
+  OverlayGuard guard;
   std::string repair, cache, color = "auto", fail_on = "leak";
   std::vector<std::string> allow, report_files, images;
   std::uint64_t max_findings = 100, jobs = 0;
@@ -39,6 +45,8 @@ void describe(Arguments& arguments, CheckOptions& options) {
   arguments.flag("-p,--progress", options.progress, "Show progress even when stderr is no terminal");
   arguments.flag("-v,--verbose", options.verbose, "Also notes, explanations, and all places that are kept");
   arguments.flag("--deep", options.deep, "Also decode every compressed cluster and read every data cluster");
+  arguments.flag("--chain", options.chain,
+                 "Also all files that the images stand on, base first, and whether they fit together");
   arguments.text("--fail-on", options.fail_on, "SEVERITY",
                  "Least severity that counts for the exit code: note, warning, leak (default), error, fatal");
   arguments.texts("--allow", options.allow, "RULE",
@@ -52,15 +60,25 @@ void describe(Arguments& arguments, CheckOptions& options) {
   arguments.size("--memory-limit", options.memory_limit, "Most memory for the map of the file's clusters");
   arguments.word("--color", options.color, {"auto", "always", "never"}, "Colours in text");
   arguments.text("-T", options.cache, "CACHE", "Taken as qemu-img takes it; reading needs no cache mode");
-  arguments.text("-r", options.repair, "leaks|all", "Repair: not in this version");
+  arguments.text(
+      "-r", options.repair, "leaks|all",
+      "Repair first, so that it can be undone: leaks gives leaked space back and mends what loses nothing; "
+      "all also takes the best supported of several answers");
+  arguments.flag("--allow-loss", options.allow_loss,
+                 "With -r all: also give up what can't be reached any more");
+  options.guard.add_to(arguments);
   arguments.operands(options.images, "IMAGE", "Images to check");
 }
 
 // What is wrong with the options' words; empty when nothing is.
 std::string settle(CheckOptions& options) {
-  if (!options.repair.empty())
-    return "-r: this version checks and never writes; repairing comes with 'cowvet repair' in a later "
-           "version";
+  if (!options.repair.empty() && options.repair != "leaks" && options.repair != "all")
+    return worded(fmt::format("-r: 'leaks' and 'all' are known, '{}' is not", base::escape(options.repair)),
+                  fmt::format("Unknown option value for -r (expecting 'leaks' or 'all'): {}",
+                              base::escape(options.repair)));
+  if (options.allow_loss && options.repair != "all") return "--allow-loss goes with -r all";
+  if (options.chain && !options.repair.empty())
+    return "-r repairs the image alone: check its chain without -r first";
   for (auto& image : options.images)
     if (const auto settled = options.shared.settle(image); !settled) return settled.error().message;
   const auto severity = findings::parse_severity(options.fail_on);
@@ -81,6 +99,49 @@ std::string settle(CheckOptions& options) {
   return {};
 }
 
+// By how much there is less of something.
+std::uint64_t fewer(std::uint64_t before, std::uint64_t after) { return before > after ? before - after : 0; }
+
+std::uint64_t corruptions(const findings::Summary& summary) {
+  return summary.of(Severity::error).findings + summary.of(Severity::fatal).findings;
+}
+
+// Repairs the image, and tells each step on stderr as it was done. Nothing for a file that is no qcow2 image, of which
+// the check speaks.
+base::Result<std::optional<reports::Repairs>> repair_first(const std::string& image, const Shared& shared,
+                                                           const CheckOptions& options, Console& console,
+                                                           base::Progress& progress) {
+  const bool all = options.repair == "all";
+  const auto mended = mend(image, shared,
+                           {.level = all ? repair::Level::all : repair::Level::leaks,
+                            .allow_loss = options.allow_loss,
+                            .jobs = static_cast<unsigned>(options.jobs),
+                            .cause = fmt::format("cowvet check -r {}{}", options.repair,
+                                                 options.allow_loss ? " --allow-loss" : ""),
+                            .guard = options.guard},
+                           console, progress);
+  if (!mended && mended.error().kind == base::ErrorKind::wrong_format) return std::nullopt;
+  if (!mended) return std::unexpected(mended.error());
+  const auto& plan = mended->plan;
+  if (!plan.objection.empty())
+    return base::fail(
+        base::ErrorKind::usage,
+        fmt::format("the repair was not carried out: {}: please report this as a defect of cowvet",
+                    plan.objection));
+  if (!mended->done) return reports::Repairs{.withheld = plan.withheld};
+  if (!options.quiet)
+    for (const auto& action : plan.actions)
+      for (const auto& place : action.places)
+        Console::write_stderr(fmt::format("Repairing {}: {} ({})\n", base::escape(place.where), action.what,
+                                          action.rule->name));
+  return reports::Repairs{
+      .leaks_fixed = fewer(plan.before.summary.of(Severity::leak).clusters,
+                           plan.after.summary.of(Severity::leak).clusters),
+      .corruptions_fixed = fewer(corruptions(plan.before.summary), corruptions(plan.after.summary)),
+      .undo_file = mended->undo_file,
+      .withheld = plan.withheld};
+}
+
 }  // namespace
 
 Exit check(std::span<char* const> words, Console& console) {
@@ -89,6 +150,7 @@ Exit check(std::span<char* const> words, Console& console) {
       "check", "Says whether qcow2 images are sound, and what exactly is wrong, where, and at what risk.",
       "  cowvet check disk.qcow2                       # verdict, findings, advice\n"
       "  cowvet check --output json disk.qcow2         # qemu-img's keys and more\n"
+      "  cowvet check --chain disk.qcow2               # what it stands on, too; the worst one counts\n"
       "  cowvet check --report out.sarif -q *.qcow2    # for a pipeline\n"
       "Exit code: 0 clean, 1 the check failed, 2 damaged, 3 leaks only, 63 no qcow2 image.");
   describe(arguments, options);
@@ -110,23 +172,35 @@ Exit check(std::span<char* const> words, Console& console) {
   const StopOnSignal stop(progress);
   std::vector<reports::Report> all;
   Exit code = Exit::success;
-  for (const auto& image : options.images) {
-    auto report = [&] {
+  const auto links = links_of(options.images, options.shared, options.chain);
+  for (const auto& link : links) {
+    const auto& image = link.file;
+    Shared shared = options.shared;
+    shared.format = link.format;
+    std::optional<reports::Repairs> repairs;
+    auto report = [&]() -> reports::Report {
       const Meter meter(progress, base::escape(image), Meter::style(options.progress, options.quiet));
+      if (!options.repair.empty() && shared.format != "raw") {
+        auto repaired = repair_first(image, shared, options, console, progress);
+        if (!repaired) return {.file = image, .outcome = std::unexpected(std::move(repaired.error()))};
+        repairs = std::move(*repaired);
+      }
       const Examination how{.deep = options.deep,
                             .jobs = static_cast<unsigned>(options.jobs),
                             .max_findings = options.max_findings,
                             .memory_limit = options.memory_limit,
-                            .allowed = options.allowed};
+                            .allowed = options.allowed,
+                            .of_the_chain = link.of_the_chain};
       // In another program's place, an image in use is not opened in the first place.
-      const bool in_use =
-          !stands_in() && options.shared.format != "raw" && warned_in_use(image, options.shared, console);
-      return examine(image, options.shared, how, in_use, progress);
+      const bool in_use = !stands_in() && shared.format != "raw" && warned_in_use(image, shared, console);
+      return examine(image, shared, how, in_use, progress);
     }();
-    code = worse(code, code_for(report, options.fails));
+    report.repairs = std::move(repairs);
+    if (report.outcome && link.looked_below) report.outcome->backing_name.reset();
+    if (!link.raw_base || !report.outcome) code = worse(code, code_for(report, options.fails));
     if (!report.outcome) console.complain(about(image, report.outcome.error()));
     if (human && !options.quiet && report.outcome) {
-      if (&image != &options.images.front()) console.print("\n");
+      if (&link != &links.front()) console.print("\n");
       console.print(reports::text(report, style.text));
     }
     if (!human || !options.report_files.empty()) all.push_back(std::move(report));

@@ -11,17 +11,12 @@ namespace cowvet::cli {
 
 using findings::Severity;
 
-namespace {
-
-// The image's external data file, if it has one and it can be opened: what is missing, the check says itself.
 std::unique_ptr<storage::Device> open_data_file(const storage::Device& image, const Shared& shared) {
   const auto named = analyzer::read_references(image);
   if (!named || !named->data_file_name) return nullptr;
   auto device = open_quietly(*named->data_file_name, shared);
   return device ? std::move(*device) : nullptr;
 }
-
-}  // namespace
 
 reports::Report examine(const std::string& file, const Shared& shared, const Examination& how, bool in_use,
                         base::Progress& progress) {
@@ -55,7 +50,8 @@ reports::Report examine(const std::string& file, const Shared& shared, const Exa
                                  .assume_qcow2 = shared.format == "qcow2",
                                  .in_use = in_use,
                                  .data_file = data_file.get(),
-                                 .path = file};
+                                 .path = file,
+                                 .of_the_chain = how.of_the_chain};
   report.outcome = analyzer::check(**device, wishes, collector, progress);
   // Whoever says that it is qcow2 wants to hear what is left of it, even if nothing is.
   if (report.outcome && wishes.assume_qcow2) report.outcome->recognised = true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -232,14 +233,22 @@ base::Result<void> Changes::lower_released() {
     released_.pop_back();
     if (auto done = refcounts_.lower(run); !done) return done;
   }
-  give_back_space();
+  give_back_freed();
   return {};
 }
 
-// Of what became free and is so still; small runs are not worth a system call, and used again soon.
-void Changes::give_back_space() {
-  constexpr std::uint64_t least = 64 << 10;
+void Changes::give_back_freed() {
+  constexpr std::size_t most_held = 1 << 16;
   auto freed = refcounts_.take_freed();
+  if (cuts_ && held_.size() + freed.size() <= most_held)
+    held_.insert(held_.end(), freed.begin(), freed.end());
+  else
+    give_back(std::move(freed), false);
+}
+
+// Of what became free and is so still; small runs are not worth a system call, and used again soon.
+void Changes::give_back(std::vector<Clusters> freed, bool cut) {
+  constexpr std::uint64_t least = 64 << 10;
   std::ranges::sort(freed, {}, &Clusters::first);
   const auto bits = image_.geometry().cluster_bits();
   Clusters run;
@@ -249,14 +258,18 @@ void Changes::give_back_space() {
   for (const auto& part : freed)
     for (std::uint64_t c = part.first; c < part.end(); ++c) {
       const auto count = refcounts_.get(c);
-      if (!count || *count != 0) continue;
+      if (!count || *count != 0 || c < run.end()) continue;  // in use again, or freed twice
       if (run.end() != c) {
         discard();
         run = {c, 0};
       }
       ++run.count;
     }
-  discard();
+  if (!cut || run.count == 0 || run.end() << bits < image_.file.size() ||
+      image_.file.device().is_block_device())
+    return discard();
+  if (image_.file.resize(run.first << bits))
+    refcounts_.end_at(run.first);  // else it costs space, nothing more
 }
 
 base::Result<void> Changes::write_l1() {
@@ -287,9 +300,12 @@ base::Result<void> Changes::finish() {
   do {
     if (auto done = commit(true); !done) return done;
   } while (image_.tables.changed(TableKind::refcount_block) || !released_.empty());
-  if (!image_.fields().dirty()) return {};
-  if (auto stored = set_dirty(false); !stored) return stored;
-  return flush();
+  if (image_.fields().dirty()) {
+    if (auto stored = set_dirty(false); !stored) return stored;
+    if (auto flushed = flush(); !flushed) return flushed;
+  }
+  if (std::exchange(cuts_, false)) give_back(std::exchange(held_, {}), true);
+  return {};
 }
 
 }  // namespace cowvet::engine

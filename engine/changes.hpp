@@ -14,6 +14,8 @@
 //  5. A flush. Now nothing durable uses what was given up before.
 //  6. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
 //     lowered counts reach the file with a later step 1.
+//  7. What became free at the end of the file is cut off where that was asked for, once the lowered counts are durable: a
+//     file that ends before what is counted would look like one that lost its end.
 // Without new L2 tables a commit takes two flushes, with copied ones four, without changed metadata one,
 // without any change none.
 #pragma once
@@ -55,6 +57,11 @@ class Changes {
   [[nodiscard]] Clusters owned_by(const Slot& slot) const;
   void release(const Slot& slot) { release(owned_by(slot)); }
 
+  // When the changes end, what they free at the end of the file is cut off: one call instead of holes punched
+  // one by one. Only what they free themselves: what others left uncounted behind the end may be all that is
+  // left of something.
+  void cut_when_done() { cuts_ = true; }
+
   // Writes bytes to new clusters, counted but not durable; no clusters for no bytes.
   [[nodiscard]] base::Result<Clusters> place(base::ConstBytes bytes);
   [[nodiscard]] Clusters clusters_of(base::HostOffset at, std::uint64_t length) const;
@@ -80,13 +87,16 @@ class Changes {
   [[nodiscard]] base::Result<void> set_dirty(bool on);
   [[nodiscard]] base::Result<void> lower_replaced_tables(bool lazy);
   [[nodiscard]] base::Result<void> lower_released();
-  void give_back_space();
+  void give_back_freed();
+  void give_back(std::vector<Clusters> freed, bool cut);
 
   Image& image_;
   Refcounts refcounts_;
   std::set<std::uint64_t> changed_l1_;
   std::vector<Clusters> released_;
   std::vector<Clusters> replaced_tables_;  // given up for a copy
+  std::vector<Clusters> held_;             // freed; to be given back when the changes end
+  bool cuts_ = false;
   bool begun_ = false;
 };
 

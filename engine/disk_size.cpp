@@ -82,6 +82,7 @@ base::Result<void> DiskSize::grow_data_file(std::uint64_t size) {
 base::Result<void> DiskSize::shrink(std::uint64_t size) {
   if (auto done = changes_.commit(true); !done) return done;
   if (auto done = store_size(size); !done) return done;
+  changes_.cut_when_done();
   // Tables that snapshots share are copied for that, which takes room. What stays mapped behind the end harms nobody.
   auto freed = writer_.give_up(size, image_.l1.size() * image_.geometry().span());
   if (freed) freed = changes_.settle();

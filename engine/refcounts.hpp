@@ -3,6 +3,7 @@
 // durable uses the cluster; a cluster handed out was counted by nobody. Memory only: what is written when,
 // engine/changes.hpp decides.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <vector>
@@ -50,6 +51,8 @@ class Refcounts {
   [[nodiscard]] std::vector<Clusters> take_freed();
   // The first cluster behind all that is in use.
   [[nodiscard]] base::Result<std::uint64_t> end_of_use();
+  // The file was cut here: every cluster behind is free.
+  void end_at(std::uint64_t cluster) { end_ = std::min(end_, cluster); }
   // The clusters of the refcount table and its blocks.
   [[nodiscard]] std::vector<Clusters> own() const;
 

@@ -40,7 +40,7 @@ std::string_view plain_meaning(Judgement judgement, const Report& report) {
     case Judgement::unreadable:
       return "no virtual machine can open it as it is; what is left of it is told below";
     case Judgement::not_qcow2:
-      return report.taken_as_raw ? "taken as a raw image, as -f says: any content is a sound one"
+      return report.taken_as_raw ? "taken as a raw image: any content is a sound one"
                                  : "this is no qcow2 image, and nothing in it looks like one";
     case Judgement::not_examined: return "the check could not be made";
   }

@@ -3,7 +3,7 @@ import json
 import os
 import xml.dom.minidom
 
-from program import cowvet, expect, expect_code, expect_error, finish, image, run_parts, samples, scratch
+from program import cowvet, expect, expect_code, expect_error, finish, image, make, run_parts, samples, scratch
 
 
 def exit_codes(folder):
@@ -73,6 +73,68 @@ def output(folder):
            "what is allowed is not counted apart", said)
 
 
+def chains(folder):
+    inner = folder / "chains"
+    inner.mkdir()
+    make(inner / "base.qcow2", "image size=1M\ndata 0..3\n")
+    for name, below, form in (("mid", "base.qcow2", "qcow2"), ("top", "mid.qcow2", "qcow2"), ("other", "./base.qcow2", "qcow2"),
+                              ("orphan", "gone.qcow2", "qcow2"), ("on-raw", "disk.raw", "raw"), ("far", "nbd://127.0.0.1:1/x", "raw"),
+                              ("on-vmdk", "disk.vmdk", "vmdk"), ("on-lost", "disk.raw", "qcow2"), ("ring", "ring2.qcow2", "qcow2"),
+                              ("ring2", "ring.qcow2", "qcow2"), ("on-guest", "guest.raw", "raw")):
+        make(inner / f"{name}.qcow2", f'image size=1M\nbacking "{below}" format={form}\n')
+    (inner / "disk.raw").write_bytes(b"\x01" * (1 << 20))
+    (inner / "disk.vmdk").write_bytes(b"KDMV" + bytes(1 << 20))
+
+    def looked_at(code, *words):
+        said = expect_code(code, "check", "--chain", "--output=json", *words, folder=inner)
+        document = json.loads(said.out) if said.out else []
+        document = document if isinstance(document, list) else [document]
+        return [one["filename"] for one in document], {one["filename"]: one for one in document}
+
+    names, by_name = looked_at(0, "top.qcow2")
+    expect(names == ["base.qcow2", "mid.qcow2", "top.qcow2"], f"base first: {names}")
+    expect([one["verdict"] for one in by_name.values()] == ["sound"] * 3, f"each one judged: {by_name}")
+    names, _ = looked_at(0, "top.qcow2", "other.qcow2", "mid.qcow2")
+    expect(names == ["base.qcow2", "mid.qcow2", "top.qcow2", "other.qcow2"], f"no file twice: {names}")
+    names, _ = looked_at(0, "base.qcow2")
+    expect(names == ["base.qcow2"], f"nothing below: {names}")
+    said = expect_code(0, "check", "--chain", "top.qcow2", folder=inner)
+    expect("was not looked at" not in said.out, "it was looked at", said)
+    expect("was not looked at" in expect_code(0, "check", "top.qcow2", folder=inner).out, "what --chain is for")
+    # What is wrong between them stands with the image that names the other; what can't be followed is said to be so.
+    names, by_name = looked_at(2, "orphan.qcow2")
+    expect(names == ["orphan.qcow2"] and "chain/missing" in by_name["orphan.qcow2"]["summary"]["rules"], f"a missing base: {by_name}")
+    expect_code(0, "check", "--chain", "-q", "--allow", "chain/missing", "orphan.qcow2", folder=inner)
+    expect_code(0, "check", "-q", "orphan.qcow2", folder=inner)
+    names, by_name = looked_at(0, "far.qcow2")
+    expect("chain/remote-name" in by_name["far.qcow2"]["summary"]["rules"], f"a remote base: {by_name}")
+    said = expect_code(0, "check", "--chain", "far.qcow2", folder=inner)
+    expect("was not looked at" in said.out, "a base that can't be followed", said)
+    names, by_name = looked_at(2, "ring.qcow2")
+    expect(len(names) == 2 and all("chain/loop" in one["summary"]["rules"] for one in by_name.values()), f"a circle: {by_name}")
+    # A raw base has nothing that could be damaged; another format is not judged; a lost header is.
+    names, by_name = looked_at(0, "on-raw.qcow2")
+    expect(names == ["disk.raw", "on-raw.qcow2"] and by_name["disk.raw"]["verdict"] == "not-qcow2", f"a raw base: {by_name}")
+    looked_at(63, "on-vmdk.qcow2")
+    names, by_name = looked_at(2, "on-lost.qcow2")
+    expect(by_name["disk.raw"]["verdict"] == "unreadable", f"a base without its header: {by_name}")
+    # What a guest wrote leads nowhere: the base is declared raw, and names another file.
+    make(inner / "guest.raw", 'image size=1M\nbacking "gone.qcow2" format=qcow2\n')
+    names, by_name = looked_at(2, "on-guest.qcow2")
+    expect("chain/format-mismatch" in by_name["on-guest.qcow2"]["summary"]["rules"] and len(names) == 2, f"nested: {by_name}")
+    expect("chain/missing" not in by_name["guest.raw"]["summary"]["rules"], f"a guest's name was followed: {by_name}")
+    names, _ = looked_at(63, "-f", "raw", "top.qcow2")
+    expect(names == ["top.qcow2"], f"raw, by -f: {names}")
+    # The worst one counts, wherever it lies, and so does one that can't be opened.
+    make(inner / "base.qcow2", "image size=1M\ndata 0..3\nreserve x clusters=1\n")
+    looked_at(3, "top.qcow2")
+    make(inner / "base.qcow2", "image size=1M\ndata 0\ndamage:\nset l2[0][0] = 0x700000000\n")
+    looked_at(2, "top.qcow2")
+    expect_code(0, "check", "-q", "top.qcow2", folder=inner)
+    names, by_name = looked_at(1, "gone.qcow2", "on-raw.qcow2")
+    expect(names == ["gone.qcow2", "disk.raw", "on-raw.qcow2"], f"one that can't be opened: {names}")
+
+
 def reports_in_files(folder):
     words = [word for suffix in ("json", "html", "sarif", "xml", "txt") for word in ("--report", f"out.{suffix}")]
     said = expect_code(2, "check", "-q", *words, "leaky.qcow2", "torn.qcow2", "gone.qcow2", folder=folder)
@@ -116,5 +178,5 @@ def nothing_is_written(folder):
 
 with scratch() as name:
     folder = samples(name)
-    run_parts(folder, exit_codes, failures, output, reports_in_files, same_bytes, names, nothing_is_written)
+    run_parts(folder, exit_codes, failures, output, chains, reports_in_files, same_bytes, names, nothing_is_written)
 finish()

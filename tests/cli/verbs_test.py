@@ -9,7 +9,7 @@ from program import COWVET, cowvet, expect, expect_code, expect_error, finish, i
 def program(folder):
     expect(expect_code(0, "--version").out.startswith("cowvet 0."), "no version")
     overview = expect_code(0, "--help").out
-    for verb in ("check", "info", "map", "create", "measure", "convert", "dd", "commit", "rebase", "pull", "snapshot", "resize",
+    for verb in ("check", "undo", "info", "map", "create", "measure", "convert", "dd", "commit", "rebase", "pull", "snapshot", "resize",
                  "amend", "bitmap", "compare", "io", "bench", "model", "dump", "rules", "schema"):
         expect(f"\n  {verb} " in overview, f"--help does not list {verb}")
         said = expect_code(0, verb, "--help")
@@ -32,6 +32,13 @@ def info(folder):
            "a raw file has the format raw")
     expect_error("info", "gone.qcow2", says="no such file", folder=folder)
     expect_error("info", "-f", "qcow2", "disk.raw", says="no qcow2 image", folder=folder)
+    # What follows "file:" is a file's name, whatever it looks like: every walk down a chain goes there.
+    image(folder / "nbd:x.qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "file:nbd:x.qcow2", "-F", "qcow2", "odd.qcow2"],
+                   cwd=folder, check=True)
+    for words in ["info", "--backing-chain"], ["check", "--chain"]:
+        chain = json.loads(expect_code(0, *words, "--output=json", "odd.qcow2", folder=folder).out)
+        expect({one["filename"] for one in chain} == {"odd.qcow2", "./nbd:x.qcow2"}, "file: and a colon", chain)
     # A chain that bites its tail, and one with a hole, are errors, and only when the chain is asked for.
     image(folder / "b.qcow2")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "b.qcow2", "-F", "qcow2", "a.qcow2"], cwd=folder,

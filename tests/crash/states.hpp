@@ -5,9 +5,11 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <random>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "storage/recorder.hpp"
@@ -31,6 +33,17 @@ inline void put(Bytes& bytes, const storage::Event& e, std::size_t from, std::si
             bytes.begin() + static_cast<std::ptrdiff_t>(at + from));
 }
 inline void put(Bytes& bytes, const storage::Event& e) { put(bytes, e, 0, e.bytes.size()); }
+
+// Tells states apart.
+inline std::size_t hash_of(const Bytes& state) {
+  return std::hash<std::string_view>{}({reinterpret_cast<const char*>(state.data()), state.size()});
+}
+
+// A number in the environment, which makes a test longer or shorter.
+inline std::uint64_t number(const char* variable, std::uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
 
 struct Bounds {
   std::size_t all_subsets = 6;  // of so many unflushed events all sets are tried
