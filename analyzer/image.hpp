@@ -123,8 +123,8 @@ void check_bitmaps(Image& image);     // bitmap/*
 
 // All of these in their order. Afterwards image.geometry says whether there is something to walk.
 void read_structures(Image& image);
-// Bytes for labels: what the user says, or 40 MiB and a byte for each cluster that the file really holds. The geometry
-// is known.
+// Bytes for labels: what the user says, or 40 MiB less what snapshots take, and a byte for each cluster that the file
+// really holds. The geometry is known.
 [[nodiscard]] std::uint64_t label_budget(const Image& image);
 
 }  // namespace cowvet::analyzer
