@@ -2,7 +2,7 @@
 // a leak, every sector is what was last flushed or was written since, snapshots are as before or after the
 // operation; all that also after one more write, and after doing the operation again. Without COWVET_LONG a
 // share of the sequences of two is taken, the same each time; all of three with COWVET_LONG=1
-// COWVET_LENGTH=3.
+// COWVET_LENGTH=3, or, with COWVET_SHARE=N COWVET_PART=P, part P of N of them (N prime to 24).
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -111,6 +111,7 @@ TEST(Crash, sequences_leave_sound_images) {
   const bool whole = number("COWVET_LONG", 0) != 0;
   const std::uint64_t length = number("COWVET_LENGTH", 2);
   const std::uint64_t share = number("COWVET_SHARE", whole ? 1 : 23);  // one in so many of the longest
+  const std::uint64_t part = number("COWVET_PART", 0);  // which one; shorter ones come with the first
   struct Job {
     const Configuration* configuration;
     std::vector<const Operation*> sequence;
@@ -127,7 +128,7 @@ TEST(Crash, sequences_leave_sound_images) {
         }
       sequences = std::move(longer);
       for (const auto& sequence : sequences)
-        if (n < length || jobs.size() % share == 0)
+        if (n < length ? part == 0 : jobs.size() % share == part)
           jobs.push_back({&configuration, sequence});
         else
           jobs.push_back({nullptr, {}});
