@@ -163,6 +163,7 @@ base::Result<void> Commit::prepare(const CommitRequest& request, OpenImage& top,
   RangeSource source(top, base);
   if (auto added = add_costs(plan_, source, base, std::min(hidden_end_, base.disk().size())); !added)
     return added;
+  if (above_ != nullptr) add_header_cost(plan_, *above_);
   return find_hazards();
 }
 
