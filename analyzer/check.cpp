@@ -45,8 +45,6 @@ using findings::Finding;
 
 namespace {
 
-constexpr std::uint64_t label_budget = 40ULL << 20;
-
 class Check {
  public:
   Check(Image& image, Verdict& verdict) : image_(image), verdict_(verdict), g_(*image.geometry) {}
@@ -59,7 +57,7 @@ class Check {
     metadata.seal(g_);
     MappingWalk walk(image_, metadata, refcounts, jobs);
 
-    auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), budget());
+    auto labels = LabelMap::make(base::divide_up(image_.eof, g_.cluster_size()), label_budget(image_));
     if (!labels) return std::unexpected(labels.error());
     std::uint64_t highest_used = 0;
     std::uint64_t beyond_eof = 0;
@@ -85,7 +83,8 @@ class Check {
       }
       const auto compared =
           refcounts.compare(**labels, jobs, Refcounts::Voice::report, [&](const Mismatch& leak) {
-            if (!image_.trial) survey.look_at(leak.first, leak.count);
+            if (!image_.trial && leak.label.kind == Kind::free && leak.first < labels.value()->clusters())
+              survey.look_at(leak.first, leak.count);
           });
       held.insert(held.end(), compared.held.begin(), compared.held.end());
       highest_used = std::max(highest_used, compared.highest_used);
@@ -125,10 +124,6 @@ class Check {
   }
 
  private:
-  [[nodiscard]] std::uint64_t budget() const {
-    return image_.options.memory_limit.value_or(label_budget +
-                                                (image_.device.allocated() >> g_.cluster_bits()));
-  }
   Image& image_;
   Verdict& verdict_;
   const format::Geometry g_;
@@ -182,6 +177,9 @@ base::Result<Verdict> check_reading(const storage::Device& device, const Options
   verdict.geometry = image.geometry;
   verdict.recognised = image.geometry || image.header.v2.magic == format::qcow_magic;
   verdict.inferred = image.inferred || reread;
+  verdict.header_lost = image.header_lost;
+  verdict.orphans = std::move(image.orphans);
+  if (verdict.geometry && !image.trial) verdict.lost_snapshots = std::move(image.unlisted);
   verdict.backing_name = image.backing_name;
   verdict.doubts = std::move(image.doubts);
   take_rest(verdict, findings);

@@ -34,6 +34,12 @@ std::vector<std::byte> Image::read(base::HostOffset offset, std::uint64_t length
   return bytes;
 }
 
+std::uint64_t label_budget(const Image& image) {
+  constexpr std::uint64_t least = 40ULL << 20;
+  return image.options.memory_limit.value_or(least +
+                                             (image.device.allocated() >> image.geometry->cluster_bits()));
+}
+
 void read_structures(Image& image) {
   image.eof = image.device.size();
   check_header(image);

@@ -9,6 +9,7 @@
 
 #include "analyzer/labels.hpp"
 #include "analyzer/options.hpp"
+#include "analyzer/orphan.hpp"
 #include "base/progress.hpp"
 #include "findings/collector.hpp"
 #include "findings/finding.hpp"
@@ -52,13 +53,6 @@ struct StaleRegion {
   std::string name;          // of the owner that was: "the stale bitmap \"b0\""
 };
 
-// A snapshot that a table in the file names, but not the header's number and offset.
-struct UnlistedSnapshot {
-  format::Snapshot data;
-  base::HostOffset at;          // of its entry
-  bool in_named_table = false;  // the header names the table, though it does not count the entry
-};
-
 struct Image {
   Image(const storage::Device& device_, const Options& options_, findings::Collector& findings_,
         base::Progress& progress_)
@@ -73,8 +67,9 @@ struct Image {
   std::vector<std::byte> cluster0;           // the file's first cluster, as far as it exists
   format::Header header;                     // as stored; with an inferred geometry, repaired by inference
   std::optional<format::Geometry> geometry;  // nothing: neither the header nor the content gives one
-  bool inferred = false;  // the header was unusable: geometry and table positions come from the content
-  bool trial = false;     // another reading is tried: only what is counted matters, no leak is looked into
+  bool inferred = false;     // the header was unusable: geometry and table positions come from the content
+  bool header_lost = false;  // nothing of the stored header is believed
+  bool trial = false;        // another reading is tried: only what is counted matters, no leak is looked into
   bool reread =
       false;  // a field of the header was replaced, since the content contradicts it: see readings.hpp
   format::ExtensionArea extensions;
@@ -89,6 +84,7 @@ struct Image {
 
   std::vector<SnapshotState> snapshots;
   std::vector<UnlistedSnapshot> unlisted;  // lost, if nothing else owns their L1 tables
+  std::vector<Orphan> orphans;             // lost tables, in order of their clusters
   std::vector<BitmapState> bitmaps;
   bool bitmaps_owned = false;  // the autoclear bit vouches for the bitmaps: their clusters have owners
 
@@ -124,5 +120,8 @@ void check_bitmaps(Image& image);     // bitmap/*
 
 // All of these in their order. Afterwards image.geometry says whether there is something to walk.
 void read_structures(Image& image);
+// Bytes for labels: what the user says, or 40 MiB and a byte for each cluster that the file really holds. The geometry
+// is known.
+[[nodiscard]] std::uint64_t label_budget(const Image& image);
 
 }  // namespace cowvet::analyzer

@@ -231,6 +231,7 @@ class Inference {
     const bool believed = header_believable();
     if (!believed) {
       h = {};
+      image_.header_lost = true;
       image_.cluster0.assign(static_cast<std::size_t>(cluster), std::byte{0});
       image_.doubt("without a header, bitmaps and extensions can't be found");
     }

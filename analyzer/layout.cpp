@@ -14,9 +14,6 @@ namespace cowvet::analyzer {
 
 namespace {
 
-constexpr std::uint64_t label_budget =
-    256ULL << 20;  // bytes; beyond that the file is gone through in several windows
-
 // Puts runs together and hands them on in order.
 class Writer {
  public:
@@ -93,8 +90,7 @@ base::Result<LayoutSummary> layout(const storage::Device& device, const Options&
   refcounts.read_table(metadata);
   metadata.seal(g);
   MappingWalk walk(image, metadata, refcounts, jobs);
-  auto labels = LabelMap::make(base::divide_up(image.eof, g.cluster_size()),
-                               options.memory_limit.value_or(label_budget));
+  auto labels = LabelMap::make(base::divide_up(image.eof, g.cluster_size()), label_budget(image));
   if (!labels) return std::unexpected(labels.error());
   Writer writer(image, metadata.regions(), visit);
   do {

@@ -60,6 +60,7 @@ class Explanation {
     if (auto done = places.place(orphans_); !done) return done;
     report_orphans();
     report_empty_tables();
+    image_.orphans = std::move(orphans_);
     return {};
   }
 
@@ -290,7 +291,7 @@ class Explanation {
       }
     }
   }
-  void report(Orphan& orphan, std::uint64_t count, std::uint64_t last) {
+  void report(const Orphan& orphan, std::uint64_t count, std::uint64_t last) {
     auto f = about(orphan.cluster, count);
     if (orphan.is_l1) {
       f.detail = fmt::format("the content looks like an L1 table: {} entries, {} of them name L2 tables",
@@ -304,7 +305,7 @@ class Explanation {
     }
     if (count > 1) f.detail += fmt::format("; {} tables like it follow, up to cluster[{}]", count - 1, last);
     if (!orphan.where_from.empty()) f.detail += "; " + orphan.where_from;
-    f.guest = std::move(orphan.guest);
+    f.guest = orphan.guest;
     image_.report(std::move(f));
   }
 

@@ -1,4 +1,4 @@
-// A lost table: a leaked cluster that reads as a table whose entries lead to what a table leads to.
+// What was lost: a table in a leaked cluster, whose entries lead to what a table leads to, or a whole snapshot.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -6,7 +6,9 @@
 #include <string>
 
 #include "analyzer/content.hpp"
+#include "base/units.hpp"
 #include "findings/finding.hpp"
+#include "format/snapshot.hpp"
 
 namespace cowvet::analyzer {
 
@@ -24,6 +26,13 @@ struct Orphan {
   std::string where_from{};                   // a clause for the finding
   std::vector<findings::GuestRange> guest{};  // the range of its L1 entry, or of each that it may be
   bool placed = false;
+};
+
+// A snapshot that a table in the file names, but not the header's number and offset.
+struct UnlistedSnapshot {
+  format::Snapshot data;
+  base::HostOffset at;          // of its entry
+  bool in_named_table = false;  // the header names the table, though it does not count the entry
 };
 
 }  // namespace cowvet::analyzer

@@ -235,9 +235,9 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
         outcome.held.push_back(m);
       else if (voice == Voice::report)
         report(m);
-      if (m.label.kind != Kind::free || !inside) continue;
-      if (outcome.leaks.size() < most_leaks) outcome.leaks.push_back(m);
       if (see) see(m);
+      if (m.label.kind == Kind::free && inside && outcome.leaks.size() < most_leaks)
+        outcome.leaks.push_back(m);
     }
   };
   const auto take = [&](const Part& part) {

@@ -36,7 +36,7 @@ class Refcounts {
   };
   static constexpr std::size_t most_leaks = 1U << 16;
   static constexpr std::size_t most_held = 1U << 16;
-  // Compares all clusters of the window; reports the differences unless it is asked to be quiet. All leaks, however
+  // Compares all clusters of the window; reports the differences unless it is asked to be quiet. All of them, however
   // many, are shown to `see`.
   enum class Voice : std::uint8_t { report, quiet };
   using See = std::function<void(const Mismatch&)>;

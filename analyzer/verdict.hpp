@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "analyzer/orphan.hpp"
 #include "findings/collector.hpp"
 #include "findings/finding.hpp"
 #include "format/geometry.hpp"
@@ -25,13 +26,16 @@ struct Statistics {
 struct Verdict {
   std::optional<format::Header> header;  // nothing: the file is too short for one
   std::optional<format::Geometry>
-      geometry;             // nothing: neither header nor content gives one, nothing was walked
-  bool recognised = false;  // it is, or was, a qcow2 image
-  bool inferred = false;    // geometry and positions were inferred from the content
-  bool complete = true;     // every structure was walked; otherwise `incomplete` says what stopped it
+      geometry;              // nothing: neither header nor content gives one, nothing was walked
+  bool recognised = false;   // it is, or was, a qcow2 image
+  bool inferred = false;     // geometry and positions were inferred from the content
+  bool header_lost = false;  // likewise, and nothing of the stored header is believed
+  bool complete = true;      // every structure was walked; otherwise `incomplete` says what stopped it
   std::string incomplete;
   std::optional<std::string> backing_name = {};  // raw bytes; a check does not look at that file
   std::vector<std::string> doubts;               // why unowned clusters may have owners all the same
+  std::vector<Orphan> orphans;                   // lost tables, in order of their clusters
+  std::vector<UnlistedSnapshot> lost_snapshots;  // that are in the file all the same
   Statistics statistics;
   findings::Summary summary;
   std::vector<findings::Finding> findings;  // in order; per rule at most the cap

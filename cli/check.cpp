@@ -1,4 +1,5 @@
-// cowvet check: examines images and reports. Exit code: see exit_codes.hpp and docs/manual; the worst image counts.
+// cowvet check: examines images and reports, with -r after it repaired them. Exit code: see exit_codes.hpp
+// and docs/manual; the worst image counts.
 #include "analyzer/check.hpp"
 
 #include <fmt/format.h>
@@ -8,7 +9,9 @@
 #include "cli/check_chain.hpp"
 #include "cli/examination.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/mending.hpp"
 #include "cli/meter.hpp"
+#include "cli/overlay_guard.hpp"
 #include "cli/program.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
@@ -23,6 +26,8 @@ using findings::Severity;
 struct CheckOptions {
   Shared shared;
   bool quiet = false, progress = false, verbose = false, deep = false, chain = false;
+  bool allow_loss = false;
+  OverlayGuard guard;
   std::string repair, cache, color = "auto", fail_on = "leak";
   std::vector<std::string> allow, report_files, images;
   std::uint64_t max_findings = 100, jobs = 0;
@@ -55,15 +60,25 @@ void describe(Arguments& arguments, CheckOptions& options) {
   arguments.size("--memory-limit", options.memory_limit, "Most memory for the map of the file's clusters");
   arguments.word("--color", options.color, {"auto", "always", "never"}, "Colours in text");
   arguments.text("-T", options.cache, "CACHE", "Taken as qemu-img takes it; reading needs no cache mode");
-  arguments.text("-r", options.repair, "leaks|all", "Repair: not in this version");
+  arguments.text(
+      "-r", options.repair, "leaks|all",
+      "Repair first, so that it can be undone: leaks gives leaked space back and mends what loses nothing; "
+      "all also takes the best supported of several answers");
+  arguments.flag("--allow-loss", options.allow_loss,
+                 "With -r all: also give up what can't be reached any more");
+  options.guard.add_to(arguments);
   arguments.operands(options.images, "IMAGE", "Images to check");
 }
 
 // What is wrong with the options' words; empty when nothing is.
 std::string settle(CheckOptions& options) {
-  if (!options.repair.empty())
-    return "-r: this version checks and never writes; repairing comes with 'cowvet repair' in a later "
-           "version";
+  if (!options.repair.empty() && options.repair != "leaks" && options.repair != "all")
+    return worded(fmt::format("-r: 'leaks' and 'all' are known, '{}' is not", base::escape(options.repair)),
+                  fmt::format("Unknown option value for -r (expecting 'leaks' or 'all'): {}",
+                              base::escape(options.repair)));
+  if (options.allow_loss && options.repair != "all") return "--allow-loss goes with -r all";
+  if (options.chain && !options.repair.empty())
+    return "-r repairs the image alone: check its chain without -r first";
   for (auto& image : options.images)
     if (const auto settled = options.shared.settle(image); !settled) return settled.error().message;
   const auto severity = findings::parse_severity(options.fail_on);
@@ -82,6 +97,49 @@ std::string settle(CheckOptions& options) {
       return fmt::format("--report: '{}' has none of the suffixes .json .html .sarif .xml .txt",
                          base::escape(file));
   return {};
+}
+
+// By how much there is less of something.
+std::uint64_t fewer(std::uint64_t before, std::uint64_t after) { return before > after ? before - after : 0; }
+
+std::uint64_t corruptions(const findings::Summary& summary) {
+  return summary.of(Severity::error).findings + summary.of(Severity::fatal).findings;
+}
+
+// Repairs the image, and tells each step on stderr as it was done. Nothing for a file that is no qcow2 image, of which
+// the check speaks.
+base::Result<std::optional<reports::Repairs>> repair_first(const std::string& image, const Shared& shared,
+                                                           const CheckOptions& options, Console& console,
+                                                           base::Progress& progress) {
+  const bool all = options.repair == "all";
+  const auto mended = mend(image, shared,
+                           {.level = all ? repair::Level::all : repair::Level::leaks,
+                            .allow_loss = options.allow_loss,
+                            .jobs = static_cast<unsigned>(options.jobs),
+                            .cause = fmt::format("cowvet check -r {}{}", options.repair,
+                                                 options.allow_loss ? " --allow-loss" : ""),
+                            .guard = options.guard},
+                           console, progress);
+  if (!mended && mended.error().kind == base::ErrorKind::wrong_format) return std::nullopt;
+  if (!mended) return std::unexpected(mended.error());
+  const auto& plan = mended->plan;
+  if (!plan.objection.empty())
+    return base::fail(
+        base::ErrorKind::usage,
+        fmt::format("the repair was not carried out: {}: please report this as a defect of cowvet",
+                    plan.objection));
+  if (!mended->done) return reports::Repairs{.withheld = plan.withheld};
+  if (!options.quiet)
+    for (const auto& action : plan.actions)
+      for (const auto& place : action.places)
+        Console::write_stderr(fmt::format("Repairing {}: {} ({})\n", base::escape(place.where), action.what,
+                                          action.rule->name));
+  return reports::Repairs{
+      .leaks_fixed = fewer(plan.before.summary.of(Severity::leak).clusters,
+                           plan.after.summary.of(Severity::leak).clusters),
+      .corruptions_fixed = fewer(corruptions(plan.before.summary), corruptions(plan.after.summary)),
+      .undo_file = mended->undo_file,
+      .withheld = plan.withheld};
 }
 
 }  // namespace
@@ -119,8 +177,14 @@ Exit check(std::span<char* const> words, Console& console) {
     const auto& image = link.file;
     Shared shared = options.shared;
     shared.format = link.format;
-    auto report = [&] {
+    std::optional<reports::Repairs> repairs;
+    auto report = [&]() -> reports::Report {
       const Meter meter(progress, base::escape(image), Meter::style(options.progress, options.quiet));
+      if (!options.repair.empty() && shared.format != "raw") {
+        auto repaired = repair_first(image, shared, options, console, progress);
+        if (!repaired) return {.file = image, .outcome = std::unexpected(std::move(repaired.error()))};
+        repairs = std::move(*repaired);
+      }
       const Examination how{.deep = options.deep,
                             .jobs = static_cast<unsigned>(options.jobs),
                             .max_findings = options.max_findings,
@@ -131,6 +195,7 @@ Exit check(std::span<char* const> words, Console& console) {
       const bool in_use = !stands_in() && shared.format != "raw" && warned_in_use(image, shared, console);
       return examine(image, shared, how, in_use, progress);
     }();
+    report.repairs = std::move(repairs);
     if (report.outcome && link.looked_below) report.outcome->backing_name.reset();
     if (!link.raw_base || !report.outcome) code = worse(code, code_for(report, options.fails));
     if (!report.outcome) console.complain(about(image, report.outcome.error()));

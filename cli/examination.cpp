@@ -10,17 +10,12 @@ namespace cowvet::cli {
 
 using findings::Severity;
 
-namespace {
-
-// The image's external data file, if it has one and it can be opened: what is missing, the check says itself.
 std::unique_ptr<storage::Device> open_data_file(const storage::Device& image, const Shared& shared) {
   const auto info = analyzer::read_info(image, analyzer::Format::probe);
   if (!info || !info->data_file_name || !info->header->external_data_file()) return nullptr;
   auto device = open_quietly(*info->data_file_name, shared);
   return device ? std::move(*device) : nullptr;
 }
-
-}  // namespace
 
 reports::Report examine(const std::string& file, const Shared& shared, const Examination& how, bool in_use,
                         base::Progress& progress) {

@@ -2,6 +2,7 @@
 // the outcome means for the exit code.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,11 @@ struct Examination {
 // `in_use`: another program may write to the image. What stops the check is the report's outcome.
 [[nodiscard]] reports::Report examine(const std::string& file, const Shared& shared, const Examination& how,
                                       bool in_use, base::Progress& progress);
+
+// The image's external data file, if it has one and it can be opened, for reading: what is missing, the check
+// says itself.
+[[nodiscard]] std::unique_ptr<storage::Device> open_data_file(const storage::Device& image,
+                                                              const Shared& shared);
 
 [[nodiscard]] Exit code_for(const reports::Report& report, findings::Severity fails);
 

@@ -14,8 +14,10 @@ struct Verb {
 };
 
 Exit check(std::span<char* const> arguments, Console& console);
+Exit repair(std::span<char* const> arguments, Console& console);
 Exit chain(std::span<char* const> arguments, Console& console);
 Exit revert_check(std::span<char* const> arguments, Console& console);
+Exit undo(std::span<char* const> arguments, Console& console);
 Exit info(std::span<char* const> arguments, Console& console);
 Exit map(std::span<char* const> arguments, Console& console);
 Exit create(std::span<char* const> arguments, Console& console);
@@ -25,6 +27,7 @@ Exit commit(std::span<char* const> arguments, Console& console);
 Exit rebase(std::span<char* const> arguments, Console& console);
 Exit pull(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
+Exit salvage(std::span<char* const> arguments, Console& console);
 Exit snapshot(std::span<char* const> arguments, Console& console);
 Exit resize(std::span<char* const> arguments, Console& console);
 Exit amend(std::span<char* const> arguments, Console& console);
@@ -41,8 +44,10 @@ Exit schema(std::span<char* const> arguments, Console& console);
 // In the order of the help.
 inline constexpr Verb verbs[] = {
     {"check", "Say whether images are sound, and what exactly is wrong where", check},
+    {"repair", "Mend what is wrong with an image; the plan can be read first, and undone", repair},
     {"chain", "Say what images stand on, what stands on them, and whether it fits together", chain},
     {"revert-check", "Say whether going back to a snapshot is safe, and what would be lost", revert_check},
+    {"undo", "Make an image what it was before a repair", undo},
     {"info", "Print what an image says of itself", info},
     {"map", "Print where the bytes of a disk lie", map},
     {"create", "Make a new image", create},
@@ -52,6 +57,7 @@ inline constexpr Verb verbs[] = {
     {"rebase", "Give an image another backing file, or none", rebase},
     {"pull", "Copy what lies below an image into it", pull},
     {"measure", "Tell how much space a new image would take", measure},
+    {"salvage", "Copy everything that can be read of a damaged image into new files", salvage},
     {"snapshot", "List, take, apply and remove the snapshots inside an image", snapshot},
     {"resize", "Make a disk larger or smaller", resize},
     {"amend", "Change the options of an image", amend},

@@ -128,8 +128,19 @@ std::vector<SnapshotInfo> Qcow2Disk::snapshots() const {
 
 base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(std::string_view name, std::uint32_t date_sec,
                                                       std::uint32_t date_nsec) {
+  return create_snapshot(
+      {.id = {}, .name = std::string(name), .date_sec = date_sec, .date_nsec = date_nsec, .icount = 0});
+}
+
+base::Result<SnapshotInfo> Qcow2Disk::create_snapshot(const SnapshotInfo& like) {
   if (auto fine = impl_->begin(); !fine) return std::unexpected(fine.error());
-  if (auto done = impl_->snapshots.create(name, date_sec, date_nsec, impl_->vm_state); !done)
+  const SnapshotFields fields{.id = like.id,
+                              .name = like.name,
+                              .date_sec = like.date_sec,
+                              .date_nsec = like.date_nsec,
+                              .vm_clock_nsec = like.vm_clock_nsec,
+                              .icount = like.icount.value_or(UINT64_MAX)};
+  if (auto done = impl_->snapshots.create(fields, impl_->vm_state); !done)
     return std::unexpected(done.error());
   impl_->vm_state = 0;
   return info_of(impl_->image->snapshots.back(), size());

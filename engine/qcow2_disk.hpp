@@ -103,6 +103,9 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] std::vector<SnapshotInfo> snapshots() const;
   [[nodiscard]] base::Result<SnapshotInfo> create_snapshot(std::string_view name, std::uint32_t date_sec,
                                                            std::uint32_t date_nsec);
+  // One that says of itself what `like` says, but for the sizes; an empty id is given out. Error usage: the
+  // id is taken.
+  [[nodiscard]] base::Result<SnapshotInfo> create_snapshot(const SnapshotInfo& like);
   [[nodiscard]] base::Result<void> apply_snapshot(
       std::string_view name);  // the disk takes the snapshot's size too
   [[nodiscard]] base::Result<void> remove_snapshot(std::string_view name);

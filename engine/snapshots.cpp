@@ -14,8 +14,8 @@ namespace {
 using base::ErrorKind;
 namespace limits = format::limits;
 
-std::vector<std::byte> extra_data(std::uint64_t vm_state, std::uint64_t disk_size) {
-  const auto bytes = format::encode(format::SnapshotExtra{vm_state, disk_size, 0});
+std::vector<std::byte> extra_data(std::uint64_t vm_state, std::uint64_t disk_size, std::uint64_t icount = 0) {
+  const auto bytes = format::encode(format::SnapshotExtra{vm_state, disk_size, icount});
   return {bytes.begin(), bytes.end()};
 }
 
@@ -74,11 +74,13 @@ std::string Snapshots::next_id() const {
   return std::to_string(highest + 1);
 }
 
-base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_sec, std::uint32_t date_nsec,
-                                     std::uint64_t vm_state) {
+base::Result<void> Snapshots::create(const SnapshotFields& fields, std::uint64_t vm_state) {
   if (image_.rules.data_file)
     return base::fail(ErrorKind::usage, "an image with an external data file can't have internal snapshots");
-  if (name.size() > UINT16_MAX) return base::fail(ErrorKind::usage, "the snapshot's name is too long");
+  if (fields.name.size() > UINT16_MAX || fields.id.size() > UINT16_MAX)
+    return base::fail(ErrorKind::usage, "the snapshot's name is too long");
+  if (std::ranges::find(image_.snapshots, fields.id, &format::Snapshot::id) != image_.snapshots.end())
+    return base::fail(ErrorKind::usage, "there is a snapshot with this id: give it another one");
   const std::uint64_t span = image_.geometry().span();
   const std::uint64_t vm_begin = image_.vm_state_begin();
   // VM state that no program claims any more would be kept by this snapshot for nothing.
@@ -101,16 +103,16 @@ base::Result<void> Snapshots::create(std::string_view name, std::uint32_t date_s
     return std::unexpected(std::move(error));
   };
   format::Snapshot s;
-  s.id = next_id();
-  s.name = name;
-  s.extra = extra_data(vm_state, image_.size());
+  s.id = fields.id.empty() ? next_id() : std::string(fields.id);
+  s.name = fields.name;
+  s.extra = extra_data(vm_state, image_.size(), fields.icount);
   s.entry = {.l1_table_offset = base::HostOffset{l1->first << image_.geometry().cluster_bits()},
              .l1_size = static_cast<std::uint32_t>(image_.l1.size()),
              .id_size = static_cast<std::uint16_t>(s.id.size()),
              .name_size = static_cast<std::uint16_t>(s.name.size()),
-             .date_sec = date_sec,
-             .date_nsec = date_nsec,
-             .vm_clock_nsec = 0,
+             .date_sec = fields.date_sec,
+             .date_nsec = fields.date_nsec,
+             .vm_clock_nsec = fields.vm_clock_nsec,
              .vm_state_size = vm_state > UINT32_MAX ? 0 : static_cast<std::uint32_t>(vm_state),
              .extra_data_size = static_cast<std::uint32_t>(s.extra.size())};
   auto list = image_.snapshots;

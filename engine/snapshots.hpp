@@ -14,14 +14,22 @@
 
 namespace cowvet::engine {
 
+// What a new snapshot says of itself.
+struct SnapshotFields {
+  std::string_view id = {};  // empty: the next number
+  std::string_view name;
+  std::uint32_t date_sec = 0, date_nsec = 0;
+  std::uint64_t vm_clock_nsec = 0, icount = 0;
+};
+
 class Snapshots {
  public:
   Snapshots(Image& image, Changes& changes, ClusterWriter& writer)
       : image_(image), changes_(changes), writer_(writer), tree_(image, changes) {}
 
   // The new snapshot is the last of image.snapshots. `vm_state`: bytes of VM state that belong to it.
-  [[nodiscard]] base::Result<void> create(std::string_view name, std::uint32_t date_sec,
-                                          std::uint32_t date_nsec, std::uint64_t vm_state);
+  // Error usage: the id is taken.
+  [[nodiscard]] base::Result<void> create(const SnapshotFields& fields, std::uint64_t vm_state);
   [[nodiscard]] base::Result<void> apply(std::size_t index);
   [[nodiscard]] base::Result<void> remove(std::size_t index);
   // Gives every entry the extra data that version 3 demands.

@@ -16,12 +16,6 @@ Json host_range(const findings::HostRange& host) {
   return {{"offset", host.begin.raw()}, {"length", host.length}};
 }
 
-Json guest_range(const findings::GuestRange& guest) {
-  Json json{{"offset", guest.begin.raw()}, {"length", guest.length}};
-  if (!guest.snapshot.empty()) json["snapshot"] = base::escape(guest.snapshot);
-  return json;
-}
-
 Json value(const findings::Value& value) {
   if (value.style == findings::Value::Style::dec)
     if (const auto* number = std::get_if<std::uint64_t>(&value.v)) return *number;
@@ -30,11 +24,17 @@ Json value(const findings::Value& value) {
 
 Json owner(const findings::Owner& owner) {
   Json json{{"what", base::escape(owner.what)}, {"where", base::escape(owner.where)}};
-  if (owner.guest) json["guest"] = guest_range(*owner.guest);
+  if (owner.guest) json["guest"] = guest_json(*owner.guest);
   return json;
 }
 
 }  // namespace
+
+Json guest_json(const findings::GuestRange& guest) {
+  Json json{{"offset", guest.begin.raw()}, {"length", guest.length}};
+  if (!guest.snapshot.empty()) json["snapshot"] = base::escape(guest.snapshot);
+  return json;
+}
 
 Json finding_json(const findings::Finding& finding) {
   const auto& rule = *finding.rule;
@@ -45,7 +45,7 @@ Json finding_json(const findings::Finding& finding) {
             {"where", base::escape(finding.where)}};
   if (finding.host) json["host"] = host_range(*finding.host);
   json["guest"] = Json::array();
-  for (const auto& guest : finding.guest) json["guest"].push_back(guest_range(guest));
+  for (const auto& guest : finding.guest) json["guest"].push_back(guest_json(guest));
   if (!finding.snapshot.empty()) json["snapshot"] = base::escape(finding.snapshot);
   if (!finding.expected.empty()) json["expected"] = value(finding.expected);
   if (!finding.actual.empty()) json["actual"] = value(finding.actual);

@@ -12,4 +12,7 @@ namespace cowvet::reports {
 // The whole report of one image, as json() of reports/json.hpp has it.
 [[nodiscard]] nlohmann::ordered_json report_json(const Report& report);
 
+// The range; the snapshot's id where it is one's.
+[[nodiscard]] nlohmann::ordered_json guest_json(const findings::GuestRange& guest);
+
 }  // namespace cowvet::reports

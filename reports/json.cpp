@@ -43,6 +43,19 @@ Json summary(const analyzer::Verdict& verdict) {
           {"listed", verdict.findings.size()}};
 }
 
+// What -r did: qemu-img's keys, and what it leaves to the user.
+void add_repairs(Json& json, const Repairs& repairs) {
+  if (repairs.corruptions_fixed != 0) json["corruptions-fixed"] = repairs.corruptions_fixed;
+  if (repairs.leaks_fixed != 0) json["leaks-fixed"] = repairs.leaks_fixed;
+  if (!repairs.undo_file.empty()) json["undo-file"] = base::escape(repairs.undo_file);
+  json["withheld"] = Json::array();
+  for (const auto& one : repairs.withheld)
+    json["withheld"].push_back({{"rule", one.rule->name},
+                                {"what", one.what},
+                                {"consent", to_string(one.consent)},
+                                {"count", one.count}});
+}
+
 // qemu-img check's own keys; it leaves out what is zero.
 void add_qemu_keys(Json& json, const Report& report) {
   json["filename"] = report.file;
@@ -66,6 +79,7 @@ void add_qemu_keys(Json& json, const Report& report) {
 Json one(const Report& report) {
   Json json;
   add_qemu_keys(json, report);
+  if (report.repairs) add_repairs(json, *report.repairs);
   json["schema"] = "cowvet.check/1";
   json["tool"] = {{"name", "cowvet"}, {"version", base::version}};
   json["image"] = {{"size", report.file_size},

@@ -20,11 +20,15 @@ std::string range(std::uint64_t begin, std::uint64_t length) {
   return fmt::format("{:#x}..{:#x} ({})", begin, begin + length, base::human_size(length));
 }
 
+}  // namespace
+
 std::string describe(const findings::GuestRange& guest) {
   auto words = "guest " + range(guest.begin.raw(), guest.length);
   if (!guest.snapshot.empty()) words += fmt::format(" of snapshot '{}'", base::escape(guest.snapshot));
   return words;
 }
+
+namespace {
 
 // The first `most` of a list in words, joined; what is left out is counted.
 template <class List, class Words>
@@ -41,7 +45,7 @@ std::string describe(const findings::Owner& owner, const Finding& finding) {
   auto words = base::escape(owner.what);
   if (!owner.where.empty() && owner.where != finding.where) words += " " + base::escape(owner.where);
   if (owner.guest && std::ranges::find(finding.guest, *owner.guest) == finding.guest.end())
-    words += " (" + describe(*owner.guest) + ")";
+    words += " (" + reports::describe(*owner.guest) + ")";
   return words;
 }
 

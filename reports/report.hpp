@@ -2,6 +2,7 @@
 // Promises: no form looks at anything else, so all forms say the same. Hands on: the judgement that opens each report.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "analyzer/verdict.hpp"
 #include "base/result.hpp"
 #include "findings/rule.hpp"
+#include "repair/plan.hpp"
 
 namespace cowvet::reports {
 
@@ -23,6 +25,14 @@ enum class Judgement : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(Judgement judgement);
 
+// What was repaired before the check that is reported.
+struct Repairs {
+  std::uint64_t leaks_fixed = 0;        // clusters
+  std::uint64_t corruptions_fixed = 0;  // findings above a leak
+  std::string undo_file{};              // raw bytes; empty: nothing was changed
+  std::vector<repair::Withheld> withheld{};
+};
+
 struct Report {
   std::string file;  // as the user named it: raw bytes
   std::uint64_t file_size = 0;
@@ -32,6 +42,7 @@ struct Report {
   bool deep = false;
   bool taken_as_raw = false;  // the user said that it is no qcow2 image
   base::Result<analyzer::Verdict> outcome;
+  std::optional<Repairs> repairs = {};  // where the check was to repair
 };
 inline constexpr std::size_t digested_bytes = 4096;
 

@@ -111,6 +111,38 @@ void add_statistics(std::string& out, const analyzer::Statistics& s) {
   if (s.image_end_offset != 0) out += fmt::format("Image end offset: {}\n", s.image_end_offset);
 }
 
+// What was repaired, in qemu-img's words.
+std::string fixed(const Repairs& repairs) {
+  if (repairs.leaks_fixed == 0 && repairs.corruptions_fixed == 0) return {};
+  return fmt::format(
+      "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} "
+      "corruptions\n\n"
+      "Double checking the fixed image now...\n",
+      repairs.leaks_fixed, repairs.corruptions_fixed);
+}
+
+std::string_view what_it_takes(Consent consent) {
+  switch (consent) {
+    case Consent::none: return "can't be done";
+    case Consent::lossless: return "takes -r";
+    case Consent::frees: return "takes -r leaks";
+    case Consent::choice: return "takes -r all";
+    case Consent::lossy: return "something would be lost: takes -r all --allow-loss";
+  }
+  __builtin_unreachable();
+}
+
+void add_repairs(std::string& out, const Repairs& repairs, const TextOptions& options) {
+  if (!repairs.withheld.empty()) out += "\nNot repaired ('cowvet repair --plan' says more):\n";
+  for (const auto& one : repairs.withheld)
+    out += "  - " +
+           wrapped(fmt::format("{} ({}): {}", one.what, one.rule->name, what_it_takes(one.consent)), 4,
+                   options.width) +
+           (one.count > 1 ? fmt::format(", {} places", one.count) : "") + '\n';
+  if (!repairs.undo_file.empty())
+    out += fmt::format("\n'cowvet undo {}' brings every byte back.\n", base::escape(repairs.undo_file));
+}
+
 }  // namespace
 
 std::string wrapped(std::string_view prose, unsigned indent, unsigned width) {
@@ -137,7 +169,8 @@ std::string wrapped(std::string_view prose, unsigned indent, unsigned width) {
 std::string text(const Report& report, const TextOptions& options) {
   const Paint paint(options.color);
   const auto judgement = judge(report);
-  std::string out =
+  std::string out = report.repairs ? fixed(*report.repairs) : "";
+  out +=
       fmt::format("{}: {}: {}", base::escape(report.file), paint(color_of(judgement), to_string(judgement)),
                   judgement == Judgement::not_examined ? report.outcome.error().message : meaning(report));
   out += '\n';
@@ -157,6 +190,7 @@ std::string text(const Report& report, const TextOptions& options) {
     out += fmt::format("\n{} note{} on legal but unusual things: shown with --verbose\n", notes,
                        notes == 1 ? "" : "s");
   add_advice(out, advice(verdict, groups, judgement), options.width);
+  if (report.repairs) add_repairs(out, *report.repairs, options);
   add_statistics(out, verdict.statistics);
   return out;
 }

@@ -1,6 +1,7 @@
 #include "storage/overlay.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <mutex>
 
@@ -65,6 +66,12 @@ void Overlay::read(std::span<ReadRequest> batch) const {
     request.os_error = asked[i].os_error;
     request.bad_begin = asked[i].bad_begin;
     request.bad_end = asked[i].bad_end;
+    // The base became shorter than it was: what it held there is not to be had any more, and zeros it never was.
+    if (request.os_error == 0 && asked[i].valid < asked[i].into.size()) {
+      request.os_error = EIO;
+      request.bad_begin = asked[i].valid;
+      request.bad_end = asked[i].into.size();
+    }
   }
   for (auto& request : batch) apply(request);
 }

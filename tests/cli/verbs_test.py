@@ -9,7 +9,7 @@ from program import COWVET, cowvet, expect, expect_code, expect_error, finish, i
 def program(folder):
     expect(expect_code(0, "--version").out.startswith("cowvet 0."), "no version")
     overview = expect_code(0, "--help").out
-    for verb in ("check", "info", "map", "create", "measure", "convert", "dd", "commit", "rebase", "pull", "snapshot", "resize",
+    for verb in ("check", "undo", "info", "map", "create", "measure", "convert", "dd", "commit", "rebase", "pull", "snapshot", "resize",
                  "amend", "bitmap", "compare", "io", "bench", "model", "dump", "rules", "schema"):
         expect(f"\n  {verb} " in overview, f"--help does not list {verb}")
         said = expect_code(0, verb, "--help")

@@ -139,6 +139,19 @@ TEST(Overlay, AnUnreadableSectorIsMendedByWritingAllOfIt) {
   EXPECT_EQ(into[1536], memory.bytes()[1536]);
 }
 
+TEST(Overlay, ABaseThatBecameShorterIsNoZeros) {
+  MemoryDevice base(pattern(8192, 1));
+  Overlay overlay(base);
+  ASSERT_TRUE(overlay.write(4096, pattern(100, 2)));
+  ASSERT_TRUE(base.resize(3000));
+  std::vector<std::byte> into(8192);
+  const auto request = overlay.Device::read(0, into);
+  EXPECT_EQ(request.os_error, EIO);
+  EXPECT_EQ(request.bad_begin, 3000);
+  EXPECT_EQ(request.bad_end, 8192);
+  EXPECT_EQ(into[4100], pattern(100, 2)[4]);
+}
+
 TEST(Overlay, RefusesSizesThatNoFileHas) {
   const MemoryDevice base;
   Overlay overlay(base);

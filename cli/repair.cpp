@@ -1,0 +1,118 @@
+// cowvet repair: shows what would be done about what is wrong with an image, proves it in memory, and does
+// it, so that it can be undone. Exit code: what a check of the image says afterwards.
+#include "reports/repair.hpp"
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "cli/examination.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/mending.hpp"
+#include "cli/meter.hpp"
+#include "cli/overlay_guard.hpp"
+#include "cli/shared.hpp"
+#include "cli/verbs.hpp"
+
+namespace cowvet::cli {
+
+namespace {
+
+struct RepairWords {
+  Shared shared;
+  OverlayGuard guard;
+  std::string image, level = "lossless", undo_file;
+  bool plan = false, allow_loss = false, quiet = false, progress = false, verbose = false;
+  std::uint64_t jobs = 0;
+};
+
+void describe(Arguments& arguments, RepairWords& words) {
+  words.shared.add_to(arguments);
+  add_output(arguments, words.shared.output, {"human", "json"});
+  arguments.flag("--plan", words.plan, "Show what would be done, and write nothing");
+  arguments.word("--level", words.level, {"lossless", "leaks", "all"},
+                 "How far to go: lossless (default) changes nothing that can be read and frees nothing; "
+                 "leaks also frees "
+                 "what nothing refers to; all also takes the best supported of several answers");
+  arguments.flag("--allow-loss", words.allow_loss,
+                 "With --level all: also give up what can't be reached any more");
+  arguments.text("--undo", words.undo_file, "FILE",
+                 "Where the bytes as they were are kept (default: IMAGE.cowvet-undo)");
+  words.guard.add_to(arguments);
+  arguments.flag("-q,--quiet", words.quiet, "Print nothing but errors; the exit code tells");
+  arguments.flag("-p,--progress", words.progress, "Show progress even when stderr is no terminal");
+  arguments.flag("-v,--verbose", words.verbose, "Show all places and bytes that are kept");
+  arguments.number("--jobs", words.jobs, "Threads (default: as many as there are cores)");
+  arguments.operand(words.image, "IMAGE", "Image to repair");
+}
+
+repair::Level level_of(const std::string& name) {
+  return name == "all"     ? repair::Level::all
+         : name == "leaks" ? repair::Level::leaks
+                           : repair::Level::lossless;
+}
+
+base::Result<Exit> run(const RepairWords& words, Console& console, base::Progress& progress) {
+  const std::string& image = words.image;
+  const Mending how{.level = level_of(words.level),
+                    .allow_loss = words.allow_loss,
+                    .plan_only = words.plan,
+                    .jobs = static_cast<unsigned>(words.jobs),
+                    .undo_file = words.undo_file,
+                    .cause = fmt::format("cowvet repair --level {}{}", words.level,
+                                         words.allow_loss ? " --allow-loss" : ""),
+                    .guard = words.guard};
+  const auto mended = mend(image, words.shared, how, console, progress);
+  if (!mended) return std::unexpected(mended.error());
+  const auto& plan = mended->plan;
+  const reports::RepairReport report{.file = image,
+                                     .plan = plan,
+                                     .level = how.level,
+                                     .allow_loss = how.allow_loss,
+                                     .done = mended->done,
+                                     .undo_file = mended->undo_file};
+  if (!words.quiet)
+    console.print(
+        words.shared.output == "json"
+            ? reports::repair_json(report)
+            : reports::repair_text(report, {.verbose = words.verbose, .width = Console::terminal_width()}));
+  if (!plan.objection.empty()) {
+    console.complain(
+        fmt::format("{}: the plan was not carried out: {}: please report this as a defect of cowvet",
+                    base::escape(image), plan.objection));
+    return Exit::failed;
+  }
+  return code_for({.file = image, .outcome = plan.after}, findings::Severity::leak);
+}
+
+}  // namespace
+
+Exit repair(std::span<char* const> arguments_given, Console& console) {
+  RepairWords words;
+  Arguments arguments(
+      "repair", "Mends what is wrong with a qcow2 image, so that it can be read first and undone afterwards.",
+      "  cowvet repair --plan disk.qcow2                      # read what would be done\n"
+      "  cowvet repair disk.qcow2                             # only what loses nothing\n"
+      "  cowvet repair --level all --allow-loss disk.qcow2    # everything that can be mended\n"
+      "  cowvet undo disk.qcow2.cowvet-undo                   # as it was, byte for byte\n"
+      "Exit code: as check's, of the image as it is (with --plan: would be) afterwards.");
+  describe(arguments, words);
+  if (const auto end = arguments.parse(arguments_given, console)) return *end;
+  const auto wrong = [&](std::string_view what) {
+    console.complain(fmt::format("repair: {}", what));
+    return Exit::failed;
+  };
+  if (auto settled = words.shared.settle(words.image); !settled) return wrong(settled.error().message);
+  if (words.shared.format == "raw") return wrong("a raw image has nothing that could be repaired");
+  if (words.allow_loss && words.level != "all") return wrong("--allow-loss goes with --level all");
+  base::Progress progress;
+  const StopOnSignal stop(progress);
+  const auto done = [&] {
+    const Meter meter(progress, base::escape(words.image), Meter::style(words.progress, words.quiet));
+    return run(words, console, progress);
+  }();
+  if (done) return *done;
+  console.complain(about(words.image, done.error()));
+  return done.error().kind == base::ErrorKind::wrong_format ? Exit::unsupported : Exit::failed;
+}
+
+}  // namespace cowvet::cli

@@ -1,0 +1,165 @@
+// Bitmaps that can't be used: dropped, with consent, since a backup program then copies everything once more;
+// the rest of the directory is written anew beside the old one.
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "analyzer/info.hpp"
+#include "repair/extension_area.hpp"
+#include "repair/remedies.hpp"
+
+namespace cowvet::repair {
+
+using namespace findings::literals;
+using base::HostOffset;
+using findings::Consent;
+using findings::RuleId;
+
+namespace {
+
+constexpr std::string_view drop_all = "drop the bitmaps, which can't be read";
+constexpr std::string_view drop_one = "drop the bitmap, which can't be used";
+
+constexpr std::string_view recount = "count the bitmaps that the directory holds";
+
+constexpr RuleId miscounted[] = {"bitmap/count-range"_rule, "bitmap/directory-size"_rule,
+                                 "bitmap/directory-count"_rule, "bitmap/directory-past-eof"_rule,
+                                 "bitmap/entry-bounds"_rule};
+constexpr RuleId one[] = {"bitmap/table-offset"_rule,          "bitmap/table-size-range"_rule,
+                          "bitmap/table-size-match"_rule,      "bitmap/table-past-eof"_rule,
+                          "bitmap/table-entry-reserved"_rule,  "bitmap/table-entry-ones"_rule,
+                          "bitmap/table-entry-unaligned"_rule, "bitmap/data-past-eof"_rule,
+                          "bitmap/data-overlap"_rule,          "bitmap/type"_rule,
+                          "bitmap/granularity"_rule,           "bitmap/flags-reserved"_rule,
+                          "bitmap/flag-extra-compatible"_rule, "bitmap/extra-data"_rule,
+                          "bitmap/name-length"_rule,           "bitmap/name-duplicate"_rule,
+                          "overlap/bitmap-table"_rule};
+constexpr RuleId all[] = {"bitmap/count-range"_rule,      "bitmap/directory-offset"_rule,
+                          "bitmap/directory-size"_rule,   "bitmap/directory-past-eof"_rule,
+                          "bitmap/directory-count"_rule,  "bitmap/entry-bounds"_rule,
+                          "overlap/bitmap-directory"_rule};
+
+// The number in "bitmap[3].…".
+std::optional<std::size_t> index_of(const findings::Finding& f) {
+  constexpr std::string_view prefix = "bitmap[";
+  if (!f.where.starts_with(prefix)) return std::nullopt;
+  std::size_t index = 0;
+  const char* const begin = f.where.data() + prefix.size();
+  if (std::from_chars(begin, f.where.data() + f.where.size(), index).ec != std::errc{}) return std::nullopt;
+  return index;
+}
+
+Remedied drop_extension(Draft& draft, Action& action, ExtensionList& extensions) {
+  std::erase_if(extensions.list, [](const auto& e) {
+    return e.type == static_cast<std::uint32_t>(format::ExtensionType::bitmaps);
+  });
+  if (auto written = write_extension_list(draft, action, extensions); !written)
+    return std::unexpected(written.error());
+  constexpr std::uint64_t autoclear_at = 88;
+  if (!draft.header().has_v3()) return {};
+  return draft.put_word(action, autoclear_at,
+                        draft.word(autoclear_at) & ~format::autoclear_word["bitmaps"].mask());
+}
+
+// Number and size that the directory's own entries give; false where they don't, or say what the extension says.
+base::Result<bool> count_anew(Draft& draft, ExtensionList& extensions, StoredExtension& stored,
+                              format::BitmapsExtension where) {
+  const auto rule = std::ranges::find_if(miscounted, [&](RuleId r) { return draft.any(r); });
+  const std::uint64_t begin = where.directory_offset.raw();
+  if (rule == std::end(miscounted) || begin == 0 || begin % draft.geometry().cluster_size() != 0 ||
+      begin >= draft.image().size())
+    return false;
+  constexpr std::uint64_t most = 1ULL << 20;
+  const auto bytes = draft.bytes(begin, std::min(most, draft.image().size() - begin));
+  std::uint64_t at = 0;
+  std::uint32_t count = 0;
+  while (at < bytes.size()) {
+    const auto step = format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(at)), at);
+    if (!step.bitmap) break;
+    const auto& entry = step.bitmap->entry;
+    constexpr std::uint8_t least_granularity = 9, most_granularity = 31;
+    if (entry.type != 1 || entry.granularity_bits < least_granularity ||
+        entry.granularity_bits > most_granularity || entry.table_size == 0 || entry.table_offset.raw() == 0 ||
+        !draft.geometry().aligned(entry.table_offset) || entry.table_offset.raw() >= draft.image().size() ||
+        step.bitmap->name.empty())
+      break;
+    at += step.needed;
+    ++count;
+  }
+  if (count == 0 || (where.count == count && where.directory_size == at)) return false;
+  auto* action =
+      draft.may_act(*rule, Consent::choice, recount,
+                    place_from(draft.found(*rule).front(), fmt::format("the directory holds {}", count)));
+  if (action == nullptr) return true;
+  where.count = count;
+  where.directory_size = at;
+  const auto record = format::encode(where);
+  stored.data.assign(record.begin(), record.end());
+  return write_extension_list(draft, *action, extensions);
+}
+
+}  // namespace
+
+Remedied mend_bitmaps(Draft& draft) {
+  if (!draft.verdict().geometry || draft.verdict().inferred) return {};
+  auto extensions = read_extension_list(draft);
+  auto* stored = extensions.find(format::ExtensionType::bitmaps);
+  if (stored == nullptr || !extensions.whole) return {};
+  // The reserved word alone is wrong: nothing rests on it.
+  auto where = format::exact<format::BitmapsExtension>(stored->data);
+  if (!where) return {};
+  for (const auto& f : draft.found("bitmap/reserved-word"_rule)) {
+    auto* action = draft.may_act(f.rule, Consent::choice, "clear the reserved word", place_from(f));
+    if (action == nullptr) continue;
+    where->reserved = 0;
+    const auto bytes = format::encode(*where);
+    stored->data.assign(bytes.begin(), bytes.end());
+    if (auto written = write_extension_list(draft, *action, extensions); !written)
+      return std::unexpected(written.error());
+  }
+  if (auto counted = count_anew(draft, extensions, *stored, *where); !counted || *counted)
+    return counted ? Remedied{} : Remedied(std::unexpected(counted.error()));
+  for (const auto rule : all)
+    for (const auto& f : draft.found(rule))
+      if (auto* action = draft.may_act(rule, Consent::lossy, drop_all, place_from(f)))
+        return drop_extension(draft, *action, extensions);
+
+  auto bitmaps = analyzer::read_bitmaps(draft.image(), *where);
+  std::set<std::size_t> gone;
+  Action* action = nullptr;
+  for (const auto rule : one)
+    for (const auto& f : draft.found(rule))
+      if (const auto index = index_of(f); index && *index < bitmaps.size() && !gone.contains(*index))
+        if (auto* allowed = draft.may_act(rule, Consent::lossy, drop_one, place_from(f))) {
+          gone.insert(*index);
+          action = allowed;
+        }
+  if (action == nullptr) return {};
+  action = &draft.last();
+  for (auto it = gone.rbegin(); it != gone.rend(); ++it)
+    bitmaps.erase(bitmaps.begin() + static_cast<std::ptrdiff_t>(*it));
+  if (bitmaps.empty()) return drop_extension(draft, *action, extensions);
+  std::vector<std::byte> directory;
+  for (const auto& bitmap : bitmaps) {
+    const auto bytes = format::encode_bitmap(bitmap);
+    directory.insert(directory.end(), bytes.begin(), bytes.end());
+    directory.resize((directory.size() + 7) & ~std::size_t{7});
+  }
+  const std::uint64_t clusters = draft.geometry().clusters(directory.size());
+  const auto room = draft.take(clusters);
+  if (!room) return {};
+  where->count = static_cast<std::uint32_t>(bitmaps.size());
+  where->directory_size = directory.size();
+  where->directory_offset = HostOffset{*room};
+  directory.resize(static_cast<std::size_t>(clusters * draft.geometry().cluster_size()));
+  if (auto done = draft.put(*action, *room, directory); !done) return done;
+  const auto bytes = format::encode(*where);
+  stored->data.assign(bytes.begin(), bytes.end());
+  if (auto written = write_extension_list(draft, *action, extensions); !written)
+    return std::unexpected(written.error());
+  return {};
+}
+
+}  // namespace cowvet::repair

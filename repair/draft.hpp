@@ -1,0 +1,128 @@
+// An image as it would be after a repair: the bytes in memory over the file, what the check says of them now, and what
+// was done so far. All remedies write through it. Promises: the file is only read; every change is recorded with the
+// action it belongs to; space that is handed out belonged to nobody, and no damaged pointer leads there.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/progress.hpp"
+#include "base/result.hpp"
+#include "format/geometry.hpp"
+#include "format/header.hpp"
+#include "repair/plan.hpp"
+#include "storage/overlay.hpp"
+
+namespace cowvet::repair {
+
+// An entry of a table of the image.
+struct EntryPlace {
+  std::uint64_t offset = 0;  // of its (first) word in the file, bytes
+  bool l1 = false;           // of an L1 table, otherwise of an L2 table
+  std::uint64_t l1_index = 0;
+  std::uint64_t l2_index = 0;
+  std::uint64_t table = 0;  // offset of the table it is in
+};
+
+class Draft {
+ public:
+  // All of it outlives the draft.
+  Draft(const storage::Device& image, const Options& options, base::Progress& progress);
+
+  // Checks the image as it is now. Error: the check was stopped.
+  [[nodiscard]] base::Result<void> examine();
+  [[nodiscard]] const analyzer::Verdict& verdict() const { return verdict_; }
+  [[nodiscard]] analyzer::Verdict take_verdict() { return std::move(verdict_); }
+  // Findings of a rule, in order.
+  [[nodiscard]] std::span<const findings::Finding> found(findings::RuleId rule) const;
+  [[nodiscard]] bool any(findings::RuleId rule) const { return !found(rule).empty(); }
+  // Why something that nothing refers to may be somebody's data all the same.
+  [[nodiscard]] bool doubtful() const;
+
+  [[nodiscard]] storage::Overlay& image() { return overlay_; }
+  [[nodiscard]] const storage::Overlay& image() const { return overlay_; }
+  [[nodiscard]] const Options& options() const { return options_; }
+  [[nodiscard]] base::Progress& progress() { return progress_; }
+  // As the last check understood them; only where it did.
+  [[nodiscard]] const format::Header& header() const { return *verdict_.header; }
+  [[nodiscard]] const format::Geometry& geometry() const { return *verdict_.geometry; }
+
+  [[nodiscard]] bool allows(findings::Consent consent) const;
+
+  // An action goes on until the next one of another rule, consent or kind begins.
+  Action& act(findings::RuleId rule, findings::Consent consent, std::string_view what);
+  // The same, when it is allowed; otherwise the place is noted as withheld, and nothing is handed out.
+  Action* may_act(findings::RuleId rule, findings::Consent consent, std::string_view what, Place place);
+  // The action that was begun last.
+  [[nodiscard]] Action& last() { return actions_.back(); }
+  void withhold(findings::RuleId rule, findings::Consent consent, std::string_view what, Place place);
+  [[nodiscard]] std::vector<Action> take_actions() { return std::move(actions_); }
+  [[nodiscard]] std::vector<Withheld> take_withheld() { return std::move(withheld_); }
+  // What was withheld is looked at anew.
+  void forget_withheld() {
+    withheld_.clear();
+    spared_.clear();
+    awaited_.clear();
+  }
+  [[nodiscard]] std::uint64_t writes() const { return writes_; }
+  // The guest ranges of all that was done by choice or with loss, complete up to a million.
+  [[nodiscard]] std::span<const findings::GuestRange> named() const { return named_; }
+
+  [[nodiscard]] std::uint64_t word(std::uint64_t offset) const;  // big endian; 0 behind the end
+  [[nodiscard]] std::vector<std::byte> bytes(std::uint64_t offset, std::uint64_t length) const;
+  // Writes what differs, and records it. Error: an internal limit of the overlay only.
+  [[nodiscard]] base::Result<void> put(Action& action, std::uint64_t offset, base::ConstBytes bytes);
+  [[nodiscard]] base::Result<void> put_word(Action& action, std::uint64_t offset, std::uint64_t word);
+  // Cuts the file off at `size`.
+  [[nodiscard]] base::Result<void> cut(Action& action, std::uint64_t size);
+  // Copies clusters inside the file.
+  [[nodiscard]] base::Result<void> copy(Action& action, std::uint64_t from, std::uint64_t to,
+                                        std::uint64_t length);
+
+  // New space of `clusters` clusters behind all that is in the file, as zeros. Nothing where pointers lead there that
+  // are wrong now and would be right then, or where the format ends.
+  [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters);
+
+  // Clusters that nothing refers to and that are somebody's data by the evidence: they are not freed.
+  void spare(std::uint64_t first_cluster, std::uint64_t count) { spared_.push_back({first_cluster, count}); }
+  [[nodiscard]] bool spared(std::uint64_t first_cluster, std::uint64_t count) const;
+
+  // An L1 table of a snapshot that was given up: it is not lost, and not taken back.
+  void abandon(std::uint64_t l1) { abandoned_.push_back(l1); }
+  [[nodiscard]] bool abandoned(std::uint64_t l1) const;
+  // An entry for which there is an answer that a person has to choose: nothing else is done with it.
+  void await(std::uint64_t entry_offset) { awaited_.push_back(entry_offset); }
+  [[nodiscard]] bool awaits(std::uint64_t entry_offset) const;
+
+  // What a finding's path names; nothing when it is no entry of a table, or can't be reached.
+  [[nodiscard]] std::optional<EntryPlace> entry(std::string_view where) const;
+
+ private:
+  struct Dangling {  // a pointer past the end of the file
+    std::uint64_t begin, end;
+  };
+  void look_for_dangling();
+
+  storage::Overlay overlay_;
+  const Options& options_;
+  base::Progress& progress_;
+  analyzer::Verdict verdict_;
+  std::vector<Action> actions_;
+  std::vector<Withheld> withheld_;
+  std::vector<Dangling> dangling_;
+  bool dangling_complete_ = true;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
+  std::vector<std::uint64_t> awaited_;
+  std::vector<std::uint64_t> abandoned_;
+  std::uint64_t writes_ = 0;
+  std::vector<findings::GuestRange> named_;
+};
+
+// The place of a finding.
+[[nodiscard]] Place place_from(const findings::Finding& finding, std::string evidence = {});
+
+}  // namespace cowvet::repair

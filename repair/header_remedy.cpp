@@ -1,0 +1,156 @@
+// The header, and the places that only it knows. What the content proved of it is written down; the active L1
+// table, when the header leads elsewhere, is the lost L1 table that the check found. Promises: the rest of
+// the first cluster stays, unless nothing of it could be believed.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "repair/l1_search.hpp"
+#include "repair/remedies.hpp"
+
+namespace cowvet::repair {
+
+using namespace findings::literals;
+using base::HostOffset;
+using findings::Consent;
+using findings::RuleId;
+
+namespace {
+
+constexpr std::string_view write_header = "write the header as the rest of the image tells it";
+constexpr std::string_view move_l1 = "lead the header to the L1 table that was found";
+constexpr std::string_view empty_l1 = "make a new L1 table, which the lost L2 tables can be put back into";
+constexpr std::string_view lengthen_l1 = "count the L1 entries that the disk needs";
+
+constexpr RuleId readings[] = {"header/inferred"_rule, "header/geometry-misread"_rule,
+                               "feature/extl2-misflagged"_rule, "feature/data-file-misflagged"_rule,
+                               "header/version-misflagged"_rule};
+
+// The header's bytes as the check understood them, up to the end of what it knows.
+std::vector<std::byte> encoded(const format::Header& header) {
+  std::vector<std::byte> bytes;
+  const auto add = [&](const auto& record) {
+    const auto encoded = format::encode(record);
+    bytes.insert(bytes.end(), encoded.begin(), encoded.end());
+  };
+  add(header.v2);
+  if (!header.has_v3()) return bytes;
+  add(header.v3);
+  if (header.v3.header_length >= format::header_known_length) add(header.additional);
+  return bytes;
+}
+
+Remedied write_what_was_inferred(Draft& draft) {
+  const auto& verdict = draft.verdict();
+  if (!verdict.inferred || !verdict.geometry) return {};
+  for (const auto rule : readings)
+    for (const auto& f : draft.found(rule)) {
+      auto header = *verdict.header;
+      if (rule == "header/version-misflagged"_rule) continue;
+      auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
+      if (action == nullptr) return {};
+      auto bytes = encoded(header);
+      if (verdict.header_lost) bytes.resize(static_cast<std::size_t>(draft.geometry().cluster_size()));
+      return draft.put(*action, 0, bytes);
+    }
+  return {};
+}
+
+// Where the active L1 table is, when the header does not lead to one.
+constexpr RuleId astray[] = {"header/l1-offset-unaligned"_rule, "header/l1-offset-overflow"_rule,
+                             "header/l1-offset-zero"_rule, "l1/table-past-eof"_rule,
+                             "overlap/active-l1"_rule};
+
+// What the entries of a table that is something else look like.
+constexpr RuleId strange[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
+                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
+                              "l1/points-at-metadata"_rule};
+
+Remedied find_l1(Draft& draft) {
+  const auto& verdict = draft.verdict();
+  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
+  std::optional<L1Candidate> found;
+  if (why == std::end(astray)) {
+    why = std::ranges::find_if(strange, [&](RuleId rule) { return draft.any(rule); });
+    if (why == std::end(strange) || tables_behind(draft, draft.header().v2.l1_table_offset.raw(),
+                                                  draft.geometry().l1_entries(draft.header().v2.size)) != 0)
+      return {};
+    found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
+    if (!found) return {};
+  }
+  const auto& finding = draft.found(*why).front();
+  const auto& g = draft.geometry();
+  const std::uint64_t entries = g.l1_entries(draft.header().v2.size);
+  if (entries == 0 || entries > format::limits::max_l1_entries) return {};
+  // Lost L1 tables that no lost snapshot names; the active one's entries have COPIED.
+  const analyzer::Orphan* best = nullptr;
+  bool several = false;
+  for (const auto& orphan : verdict.orphans) {
+    if (!orphan.is_l1 || !orphan.where_from.empty()) continue;
+    if (best != nullptr && best->copied == orphan.copied && best->entries == orphan.entries) several = true;
+    if (best == nullptr ||
+        std::pair(orphan.copied, orphan.entries) > std::pair(best->copied, best->entries)) {
+      best = &orphan;
+      several = false;
+    }
+  }
+  auto header = draft.header();
+  header.v2.l1_size = static_cast<std::uint32_t>(entries);
+  if (!found && (best == nullptr || several)) found = search_l1(draft, entries);
+  if (found) {
+    header.v2.l1_table_offset = HostOffset{found->offset};
+    auto* action = draft.may_act(
+        *why, Consent::choice, move_l1,
+        place_from(finding, fmt::format("the cluster at {:#x} holds a table that names {} L2 tables, and no "
+                                        "other one that nothing refers to names as many",
+                                        found->offset, found->tables)));
+    return action == nullptr ? Remedied{} : draft.put(*action, 0, format::encode(header.v2));
+  }
+  if (best != nullptr && !several) {
+    header.v2.l1_table_offset = HostOffset{best->cluster << g.cluster_bits()};
+    auto* action = draft.may_act(
+        *why, Consent::choice, move_l1,
+        place_from(finding, fmt::format("cluster[{}] holds a table of {} entries, {} of which name L2 tables",
+                                        best->cluster, best->entries, best->tables)));
+    return action == nullptr ? Remedied{} : draft.put(*action, 0, format::encode(header.v2));
+  }
+  if (std::ranges::none_of(verdict.orphans, [](const auto& o) { return !o.is_l1; })) return {};
+  if (!draft.allows(Consent::choice)) {
+    draft.withhold(*why, Consent::choice, empty_l1, place_from(finding));
+    return {};
+  }
+  const auto room = draft.take(g.clusters(entries * 8));
+  if (!room) return {};
+  auto* action = draft.may_act(*why, Consent::choice, empty_l1,
+                               place_from(finding, "no L1 table was found, but L2 tables were"));
+  header.v2.l1_table_offset = HostOffset{*room};
+  return draft.put(*action, 0, format::encode(header.v2));
+}
+
+// The table is there, and the header counts too few of its entries.
+Remedied count_l1_entries(Draft& draft) {
+  for (const auto& f : draft.found("header/l1-coverage"_rule)) {
+    auto header = draft.header();
+    const std::uint64_t entries = draft.geometry().l1_entries(header.v2.size);
+    if (entries > format::limits::max_l1_entries) continue;
+    const std::uint64_t held = draft.geometry().clusters(std::uint64_t{header.v2.l1_size} * 8);
+    if (draft.geometry().clusters(entries * 8) > std::max<std::uint64_t>(held, 1))
+      continue;  // it would be longer than its clusters
+    header.v2.l1_size = static_cast<std::uint32_t>(entries);
+    if (auto* action = draft.may_act(f.rule, Consent::choice, lengthen_l1,
+                                     place_from(f, "the table's last cluster has room for them")))
+      if (auto done = draft.put(*action, 0, format::encode(header.v2)); !done) return done;
+  }
+  return {};
+}
+
+}  // namespace
+
+Remedied mend_header(Draft& draft) {
+  if (!draft.verdict().geometry) return {};
+  if (draft.verdict().inferred) return write_what_was_inferred(draft);
+  if (auto done = count_l1_entries(draft); !done) return done;
+  return find_l1(draft);
+}
+
+}  // namespace cowvet::repair

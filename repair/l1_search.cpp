@@ -1,0 +1,66 @@
+#include "repair/l1_search.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include "format/entries.hpp"
+#include "repair/owned_clusters.hpp"
+
+namespace cowvet::repair {
+
+using namespace findings::literals;
+
+namespace {
+
+constexpr std::uint64_t most_entries = 1U << 20;  // of a table that is looked for
+constexpr std::uint64_t most_tables = 4096;       // that are read to judge a table
+constexpr std::uint64_t piece = 512;              // entries that are read at once
+
+L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
+  const auto& g = draft.geometry();
+  const std::uint64_t eof = draft.image().size();
+  L1Candidate candidate{.offset = offset};
+  if (entries == 0 || entries > most_entries || offset == 0 || offset % g.cluster_size() != 0 ||
+      offset >= eof || entries * 8 > eof - offset)
+    return candidate;
+  for (std::uint64_t i = 0; i < entries; i += piece) {
+    const auto bytes = draft.bytes(offset + i * 8, std::min(piece, entries - i) * 8);
+    const base::BigEndianTable<std::uint64_t> words(bytes);
+    for (std::size_t k = 0; k < words.size(); ++k) {
+      const std::uint64_t word = words[k], table = word & format::entry_offset_mask;
+      if (word == 0) continue;
+      const bool possible = (word & format::l1_word.reserved_mask) == 0 && table != 0 &&
+                            table % g.cluster_size() == 0 && table < eof;
+      if (!possible) return {.offset = offset};
+      candidate.copied += (word & format::copied_flag) != 0 ? 1U : 0U;
+      if (candidate.tables < most_tables && l2_looks(draft.bytes(table, g.cluster_size()), g, eof).is_one())
+        ++candidate.tables;
+    }
+  }
+  return candidate;
+}
+
+}  // namespace
+
+std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
+  return judge(draft, offset, entries).tables;
+}
+
+std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) {
+  std::optional<L1Candidate> best;
+  bool several = false;
+  const std::uint64_t cluster = draft.geometry().cluster_size();
+  const auto rank = [](const L1Candidate& c) { return std::tuple(c.tables, c.copied); };
+  for (const auto& f : draft.found("refcount/leak"_rule)) {
+    if (!f.host) continue;
+    for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
+      const auto candidate = judge(draft, at, entries);
+      if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
+      several = best && rank(candidate) == rank(*best);
+      best = candidate;
+    }
+  }
+  return several ? std::nullopt : best;
+}
+
+}  // namespace cowvet::repair

@@ -1,0 +1,22 @@
+// L1 tables by their content, where what should lead to one leads to something else. Promises: only clusters
+// that nothing refers to are candidates; a table counts when all its entries lead to clusters of the file, at
+// least one of which is an L2 table; two candidates that are as good as each other are none.
+#pragma once
+#include <cstdint>
+#include <optional>
+
+#include "repair/draft.hpp"
+
+namespace cowvet::repair {
+
+struct L1Candidate {
+  std::uint64_t offset = 0;
+  std::uint64_t tables = 0;  // L2 tables that its entries name
+  std::uint64_t copied = 0;  // entries with COPIED, which the active table has
+};
+
+// The L2 tables that the table of so many entries at `offset` names; 0 when it is no L1 table.
+[[nodiscard]] std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
+[[nodiscard]] std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries);
+
+}  // namespace cowvet::repair

@@ -1,0 +1,123 @@
+// What several owners share and must not share: each gets its own copy, so that all of them read as before and none can
+// write to another's. Promises: no byte that is read changes.
+#include <algorithm>
+
+#include "repair/remedies.hpp"
+#include "repair/vacancies.hpp"
+
+namespace cowvet::repair {
+
+using namespace findings::literals;
+using findings::Consent;
+using findings::Finding;
+
+namespace {
+
+constexpr std::string_view copy_cluster = "give the entry a copy of the cluster of its own";
+constexpr std::string_view copy_l1 = "give the layer a copy of the L1 table of its own";
+constexpr std::string_view no_room = "there is no room while pointers lead past the end of the file";
+
+// Whether the entry's neighbours in its table lead to the cluster's neighbours in the file.
+bool in_order(const Draft& draft, const EntryPlace& place, std::uint64_t host) {
+  const auto& g = draft.geometry();
+  const auto leads = [&](std::uint64_t entry, std::uint64_t to) {
+    const format::L2Entry word{draft.word(place.table + entry * g.l2_entry_size())};
+    return !word.compressed() && word.offset().raw() == to;
+  };
+  return (place.l2_index > 0 && leads(place.l2_index - 1, host - g.cluster_size())) ||
+         (place.l2_index + 1 < g.l2_entries() && leads(place.l2_index + 1, host + g.cluster_size()));
+}
+
+// One data cluster, several entries (and perhaps metadata, which keeps it).
+Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
+  if (!f.host) return {};
+  const auto& g = draft.geometry();
+  const std::uint64_t host = f.host->begin.raw();
+  struct Member {
+    EntryPlace place;
+    Place named;
+    bool ordered = false;
+  };
+  std::vector<Member> members;
+  const auto add = [&](const std::string& where, std::vector<findings::GuestRange> guest) {
+    const auto place = draft.entry(where);
+    if (!place || place->l1 ||
+        std::ranges::any_of(members, [&](const Member& m) { return m.place.offset == place->offset; }))
+      return;
+    const format::L2Entry word{draft.word(place->offset)};
+    if (word.compressed() || word.offset().raw() != host) return;
+    members.push_back({*place, {.where = where, .guest = std::move(guest)}, in_order(draft, *place, host)});
+  };
+  add(f.where, f.guest.empty() ? f.guest : std::vector{f.guest.front()});
+  for (const auto& owner : f.owners)
+    add(owner.where, owner.guest ? std::vector{*owner.guest} : std::vector<findings::GuestRange>{});
+  if (members.empty()) return {};
+  std::size_t keeper = members.size();
+  if (!metadata) {
+    const auto ordered = std::ranges::find(members, true, &Member::ordered);
+    keeper = ordered == members.end() ? 0 : static_cast<std::size_t>(ordered - members.begin());
+  }
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    auto& m = members[i];
+    if (i == keeper || draft.awaits(m.place.offset)) continue;
+    const auto room = draft.take(1);
+    if (!room) {
+      m.named.evidence = no_room;
+      draft.withhold(f.rule, Consent::lossy, copy_cluster, std::move(m.named));
+      continue;
+    }
+    auto* action = draft.may_act(f.rule, Consent::lossless, copy_cluster, std::move(m.named));
+    if (auto done = draft.copy(*action, host, *room, g.cluster_size()); !done) return done;
+    const std::uint64_t rest =
+        draft.word(m.place.offset) & ~(format::entry_offset_mask | format::copied_flag);
+    if (auto done = draft.put_word(*action, m.place.offset, rest | *room | format::copied_flag); !done)
+      return done;
+  }
+  return {};
+}
+
+// A layer gets an L1 table of its own; its pointer lies at `pointer`, and the number of its entries is given.
+Remedied separate_l1(Draft& draft, const Finding& f, std::uint64_t pointer, std::uint64_t entries) {
+  const std::uint64_t from = draft.word(pointer);
+  const std::uint64_t length = entries * 8;
+  const auto& g = draft.geometry();
+  if (length == 0 || from + length > draft.image().size() || entries > format::limits::max_l1_entries)
+    return {};
+  if (!draft.allows(Consent::choice)) {
+    draft.withhold(f.rule, Consent::choice, copy_l1, place_from(f));
+    return {};
+  }
+  const auto room = draft.take(g.clusters(length));
+  if (!room) {
+    draft.withhold(f.rule, Consent::lossy, copy_l1, place_from(f, std::string(no_room)));
+    return {};
+  }
+  auto* action = draft.may_act(f.rule, Consent::choice, copy_l1, place_from(f));
+  if (auto done = draft.copy(*action, from, *room, length); !done) return done;
+  return draft.put_word(*action, pointer, *room);
+}
+
+}  // namespace
+
+Remedied separate(Draft& draft) {
+  if (!draft.verdict().geometry || !draft.verdict().complete) return {};
+  for (const auto& f : draft.found("l2/points-at-metadata"_rule))
+    if (auto done = separate_cluster(draft, f, true); !done) return done;
+  for (const auto rule : {"l2/host-alias"_rule, "refcount/overflow"_rule})
+    for (const auto& f : draft.found(rule)) {
+      if (rule == "refcount/overflow"_rule && draft.header().has_v3()) continue;  // they are made wider
+      if (auto done = separate_cluster(draft, f, false); !done) return done;
+    }
+  for (const auto& f : draft.found("compressed/overlaps-standard"_rule))
+    if (auto done = separate_cluster(draft, f, true); !done) return done;
+  for (const auto& f : draft.found("l1/shared-with-snapshot"_rule))
+    if (auto done = separate_l1(draft, f, 40, draft.header().v2.l1_size); !done) return done;
+  for (const auto& f : draft.found("snapshot/l1-shared"_rule)) {
+    if (!f.host) continue;
+    const std::uint64_t pointer = f.host->begin.raw();
+    if (auto done = separate_l1(draft, f, pointer, draft.word(pointer + 8) >> 32); !done) return done;
+  }
+  return {};
+}
+
+}  // namespace cowvet::repair

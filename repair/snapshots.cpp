@@ -1,0 +1,309 @@
+// The snapshot table, written anew beside the old one, with the snapshots that the header does not count any more and
+// without the entries that can't be used. Promises: the header changes in one write; an entry keeps all its
+// extra data; a snapshot is given up with consent only.
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "analyzer/info.hpp"
+#include "format/snapshot.hpp"
+#include "repair/owned_clusters.hpp"
+#include "repair/remedies.hpp"
+#include "repair/snapshot_entries.hpp"
+
+namespace cowvet::repair {
+
+using namespace findings::literals;
+using base::HostOffset;
+using findings::Consent;
+using findings::RuleId;
+
+namespace {
+
+constexpr std::string_view take_back = "take the lost snapshot into the snapshot table again";
+constexpr std::string_view complete = "store the fields that version 3 demands";
+constexpr std::string_view recount = "count the snapshots that there are";
+constexpr std::string_view drop = "give up the snapshot, whose L1 table can't be found";
+constexpr std::string_view move = "give the snapshot a copy of its L1 table that nothing lies over";
+constexpr std::string_view find_table = "lead the snapshot to the L1 table that was found";
+
+constexpr RuleId lost_table[] = {"snapshot/table-offset-unaligned"_rule, "snapshot/table-offset-range"_rule,
+                                 "snapshot/table-past-eof"_rule,         "snapshot/count-limit"_rule,
+                                 "header/snapshot-pointer-pair"_rule,    "snapshot/entry-bounds"_rule};
+constexpr RuleId lost_l1[] = {"snapshot/l1-offset-unaligned"_rule, "snapshot/l1-offset-zero"_rule,
+                              "snapshot/l1-past-eof"_rule,         "snapshot/l1-size-limit"_rule,
+                              "snapshot/l1-size-zero"_rule,        "overlap/snapshot-l1"_rule};
+
+class Snapshots {
+ public:
+  explicit Snapshots(Draft& draft) : draft_(draft), g_(draft.geometry()) {
+    for (auto& s : analyzer::read_snapshots(draft.image(), draft.header()))
+      if (plausible(s)) listed_.push_back(std::move(s));
+  }
+
+  Remedied run() {
+    if (auto done = find_l1_tables(); !done) return done;
+    if (auto done = move_apart(); !done) return done;
+    bool changed = complete_extra();
+    changed = drop_unusable() || changed;
+    changed = take_lost() || changed;
+    changed = take_entries() || changed;
+    changed = take_tables() || changed;
+    changed = count_anew() || changed;
+    return changed ? store() : Remedied{};
+  }
+
+ private:
+  [[nodiscard]] bool plausible(const format::Snapshot& s) const {
+    return s.entry.l1_table_offset.raw() != 0 || s.entry.l1_size != 0 || !s.id.empty();
+  }
+
+  // Whether the table can't be what the header says.
+  [[nodiscard]] bool concerned() const {
+    return draft_.any("snapshot/count-mismatch"_rule) ||
+           std::ranges::any_of(lost_table, [&](RuleId rule) { return draft_.any(rule); }) ||
+           std::ranges::any_of(lost_l1, [&](RuleId rule) { return draft_.any(rule); });
+  }
+  // What was overwritten in front of them hides entries that are whole.
+  bool take_entries() {
+    bool changed = false;
+    if (listed_.size() >= draft_.header().v2.nb_snapshots || !concerned()) return false;
+    for (auto& s : entries_behind_damage(draft_)) {
+      const bool known = std::ranges::any_of(
+          listed_, [&](const auto& other) { return other.entry.l1_table_offset == s.entry.l1_table_offset; });
+      if (known || listed_.size() >= draft_.header().v2.nb_snapshots) continue;
+      const Place place{
+          .where = fmt::format("snapshot '{}'", s.id),
+          .guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft_.header().v2.size), s.id}},
+          .evidence = "its entry stands behind one that was overwritten, and is whole"};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      listed_.push_back(std::move(s));
+      changed = true;
+    }
+    return changed;
+  }
+
+  // The index in "snapshot[3].…".
+  static std::optional<std::size_t> index_of(const findings::Finding& f) {
+    constexpr std::string_view prefix = "snapshot[";
+    if (!f.where.starts_with(prefix)) return std::nullopt;
+    std::size_t index = 0;
+    const char* const begin = f.where.data() + prefix.size();
+    if (std::from_chars(begin, f.where.data() + f.where.size(), index).ec != std::errc{}) return std::nullopt;
+    return index;
+  }
+
+  // Snapshots whose L1 tables are elsewhere: when one is lost and one snapshot has none, they belong together.
+  Remedied find_l1_tables() {
+    std::vector<std::pair<RuleId, const findings::Finding*>> without;
+    std::set<std::size_t> seen;
+    for (const auto rule : lost_l1)
+      for (const auto& f : draft_.found(rule))
+        if (const auto index = index_of(f); index && *index < listed_.size() && seen.insert(*index).second)
+          without.emplace_back(rule, &f);
+    std::vector<const analyzer::Orphan*> tables;
+    for (const auto& orphan : draft_.verdict().orphans)
+      if (orphan.is_l1 && orphan.where_from.empty()) tables.push_back(&orphan);
+    if (without.size() != 1 || tables.size() != 1) return {};
+    const auto& [rule, f] = without.front();
+    auto& s = listed_[*index_of(*f)];
+    const std::uint64_t disk = s.disk_size_bytes().value_or(draft_.header().v2.size);
+    const std::uint64_t entries = g_.l1_entries(disk);
+    auto* action = draft_.may_act(
+        rule, Consent::choice, find_table,
+        place_from(*f, "it is the only lost L1 table, and this the only snapshot without one"));
+    if (action == nullptr) {
+      awaited_.insert(*index_of(*f));
+      return {};
+    }
+    draft_.abandon(s.entry.l1_table_offset.raw());
+    s.entry.l1_table_offset = HostOffset{tables.front()->cluster << g_.cluster_bits()};
+    if (s.entry.l1_size == 0 ||
+        std::uint64_t{s.entry.l1_size} > std::max(entries, std::uint64_t{1}) + (1ULL << 16))
+      s.entry.l1_size = static_cast<std::uint32_t>(entries);
+    found_ = true;
+    return {};
+  }
+
+  bool complete_extra() {
+    bool changed = std::exchange(found_, false);
+    for (const auto& f : draft_.found("snapshot/extra-too-small"_rule)) {
+      const auto index = index_of(f);
+      if (!index || *index >= listed_.size()) continue;
+      auto& s = listed_[*index];
+      if (draft_.may_act(f.rule, Consent::lossless, complete, place_from(f)) == nullptr) continue;
+      format::SnapshotExtra extra{.vm_state_size_large = s.vm_state_size(),
+                                  .disk_size_bytes = s.disk_size_bytes().value_or(draft_.header().v2.size)};
+      const auto bytes = format::encode(extra);
+      constexpr std::size_t demanded = 16;
+      s.extra.assign(bytes.begin(), bytes.begin() + demanded);
+      changed = true;
+    }
+    for (const auto& f : draft_.found("snapshot/extra-misstated"_rule)) {
+      // The check read the entry with another size; as it is stored, it would be read wrongly.
+      draft_.withhold(f.rule, Consent::none, complete, place_from(f));
+    }
+    return changed;
+  }
+
+  bool drop_unusable() {
+    std::set<std::size_t> gone;
+    for (const auto rule : lost_l1)
+      for (const auto& f : draft_.found(rule)) {
+        const auto index = index_of(f);
+        if (!index || *index >= listed_.size() || awaited_.contains(*index) || usable(listed_[*index]))
+          continue;
+        if (draft_.may_act(rule, Consent::lossy, drop, place_from(f)) != nullptr) gone.insert(*index);
+      }
+    for (auto it = gone.rbegin(); it != gone.rend(); ++it) {
+      const auto dropped = listed_.begin() + static_cast<std::ptrdiff_t>(*it);
+      draft_.abandon(dropped->entry.l1_table_offset.raw());
+      listed_.erase(dropped);
+    }
+    return !gone.empty();
+  }
+  [[nodiscard]] bool usable(const format::Snapshot& s) const {
+    const auto l1 = s.entry.l1_table_offset;
+    return l1.raw() != 0 && g_.aligned(l1) && s.entry.l1_size != 0 &&
+           s.entry.l1_size <= format::limits::max_l1_entries &&
+           l1.raw() + std::uint64_t{s.entry.l1_size} * 8 <= draft_.image().size() &&
+           (!draft_.any("overlap/snapshot-l1"_rule) ||
+            l1_looks(draft_.image(), g_, l1, s.entry.l1_size).is_one());
+  }
+
+  // An L1 table that another structure lies over, and that reads as one all the same, gets a place of its own.
+  Remedied move_apart() {
+    const RuleId rule = "overlap/snapshot-l1"_rule;
+    for (const auto& f : draft_.found(rule)) {
+      const auto index = index_of(f);
+      if (!index || *index >= listed_.size() || !draft_.allows(Consent::choice)) continue;
+      auto& s = listed_[*index];
+      if (!usable(s) || !moved_.insert(*index).second) continue;
+      const std::uint64_t length = std::uint64_t{s.entry.l1_size} * 8;
+      const auto room = draft_.take(g_.clusters(length));
+      if (!room) continue;
+      auto* action = draft_.may_act(rule, Consent::choice, move, place_from(f));
+      if (auto done = draft_.copy(*action, s.entry.l1_table_offset.raw(), *room, length); !done) return done;
+      draft_.abandon(s.entry.l1_table_offset.raw());
+      s.entry.l1_table_offset = HostOffset{*room};
+      found_ = true;
+    }
+    return {};
+  }
+
+  bool take_lost() {
+    bool changed = false;
+    for (const auto& lost : draft_.verdict().lost_snapshots) {
+      if (std::ranges::any_of(
+              listed_,
+              [&](const auto& s) { return s.entry.l1_table_offset == lost.data.entry.l1_table_offset; }) ||
+          draft_.abandoned(lost.data.entry.l1_table_offset.raw()))
+        continue;
+      const Place place{
+          .where = fmt::format("snapshot@{:#x}", lost.at.raw()),
+          .guest = {{base::GuestOffset{0}, lost.data.disk_size_bytes().value_or(draft_.header().v2.size),
+                     lost.data.id}},
+          .evidence = "its L1 table is counted as used and has no other owner"};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      listed_.push_back(lost.data);
+      changed = true;
+    }
+    if (changed)
+      std::ranges::stable_sort(listed_, {},
+                               [](const auto& s) { return std::pair(s.entry.date_sec, s.entry.date_nsec); });
+    return changed;
+  }
+
+  // Snapshots whose entries are gone, by their L1 tables: names and times are lost, the disks are not.
+  bool take_tables() {
+    bool changed = false;
+    for (const auto& orphan : draft_.verdict().orphans) {
+      const HostOffset at{orphan.cluster << g_.cluster_bits()};
+      const bool listed =
+          std::ranges::any_of(listed_, [&](const auto& s) { return s.entry.l1_table_offset == at; });
+      if (!orphan.is_l1 || !orphan.where_from.empty() || listed ||
+          listed_.size() >= draft_.header().v2.nb_snapshots || !concerned())
+        continue;
+      const std::uint64_t disk = draft_.header().v2.size;
+      std::uint64_t number = 1;
+      while (std::ranges::any_of(listed_, [&](const auto& s) { return s.id == std::to_string(number); }))
+        ++number;
+      const auto name = fmt::format("recovered-{}", number);
+      const Place place{
+          .where = fmt::format("cluster[{}]", orphan.cluster),
+          .guest = {{base::GuestOffset{0}, disk, std::to_string(number)}},
+          .evidence = fmt::format(
+              "it holds a lost L1 table, and {} of {} snapshots are missing; it is called '{}'",
+              draft_.header().v2.nb_snapshots - listed_.size(), draft_.header().v2.nb_snapshots, name)};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      format::Snapshot s;
+      s.entry.l1_table_offset = at;
+      s.entry.l1_size = static_cast<std::uint32_t>(g_.l1_entries(disk));
+      s.id = std::to_string(number);
+      s.name = name;
+      if (draft_.header().has_v3()) {
+        const auto extra = format::encode(format::SnapshotExtra{.disk_size_bytes = disk});
+        constexpr std::size_t demanded = 16;
+        s.extra.assign(extra.begin(), extra.begin() + demanded);
+      }
+      listed_.push_back(std::move(s));
+      changed = true;
+    }
+    return changed;
+  }
+
+  // The header's number or offset is wrong, and nothing (more) is lost: then the table is what could be read of it.
+  bool count_anew() {
+    bool changed = false;
+    for (const auto& f : draft_.found("snapshot/count-mismatch"_rule))
+      changed =
+          draft_.may_act(f.rule, Consent::choice, recount, place_from(f, f.detail)) != nullptr || changed;
+    for (const auto rule : lost_table)
+      for (const auto& f : draft_.found(rule))
+        changed = draft_.may_act(rule, Consent::lossy, recount, place_from(f)) != nullptr || changed;
+    return changed;
+  }
+
+  Remedied store() {
+    std::vector<std::byte> table;
+    for (auto& s : listed_) {
+      s.padding.clear();
+      s.entry.id_size = static_cast<std::uint16_t>(s.id.size());
+      s.entry.name_size = static_cast<std::uint16_t>(s.name.size());
+      s.entry.extra_data_size = static_cast<std::uint32_t>(s.extra.size());
+      const auto bytes = format::encode_snapshot(s);
+      table.insert(table.end(), bytes.begin(), bytes.end());
+      table.resize((table.size() + 7) & ~std::size_t{7});
+    }
+    auto header = draft_.header();
+    header.v2.nb_snapshots = static_cast<std::uint32_t>(listed_.size());
+    header.v2.snapshots_offset = HostOffset{0};
+    auto& action = draft_.last();
+    if (!table.empty()) {
+      const std::uint64_t clusters = g_.clusters(table.size());
+      const auto room = draft_.take(clusters);
+      if (!room) return {};
+      table.resize(static_cast<std::size_t>(clusters * g_.cluster_size()));
+      header.v2.snapshots_offset = HostOffset{*room};
+      if (auto done = draft_.put(action, *room, table); !done) return done;
+    }
+    return draft_.put(action, 0, format::encode(header.v2));
+  }
+
+  Draft& draft_;
+  const format::Geometry g_;
+  std::vector<format::Snapshot> listed_;
+  std::set<std::size_t> awaited_, moved_;
+  bool found_ = false;
+};
+
+}  // namespace
+
+Remedied mend_snapshots(Draft& draft) {
+  if (!draft.verdict().geometry || draft.verdict().inferred) return {};
+  return Snapshots(draft).run();
+}
+
+}  // namespace cowvet::repair

@@ -1,0 +1,64 @@
+#include "repair/tables.hpp"
+
+#include <unordered_set>
+
+#include <fmt/format.h>
+
+#include "analyzer/info.hpp"
+
+namespace cowvet::repair {
+
+std::vector<L1Table> l1_tables(const Draft& draft) {
+  std::vector<L1Table> tables;
+  const auto& header = draft.header();
+  const auto add = [&](L1Table table) {
+    const std::uint64_t size = draft.image().size();
+    if (!draft.geometry().aligned(base::HostOffset{table.offset}) || table.offset == 0 ||
+        table.offset >= size)
+      return;
+    table.entries = std::min(table.entries, (size - table.offset) / 8);
+    tables.push_back(std::move(table));
+  };
+  add({.prefix = "",
+       .id = "",
+       .offset = header.v2.l1_table_offset.raw(),
+       .entries = header.v2.l1_size,
+       .disk = header.v2.size});
+  std::size_t index = 0;
+  for (const auto& s : analyzer::read_snapshots(draft.image(), header))
+    add({.prefix = fmt::format("snapshot[{}].", index++),
+         .id = s.id,
+         .offset = s.entry.l1_table_offset.raw(),
+         .entries = s.entry.l1_size,
+         .disk = s.disk_size_bytes().value_or(header.v2.size)});
+  return tables;
+}
+
+std::uint64_t L2Table::word(const format::Geometry& g, std::uint64_t entry) const {
+  return base::load_be<std::uint64_t, 0>(
+      bytes.subspan(static_cast<std::size_t>(entry * g.l2_entry_size())).first<8>());
+}
+
+void for_each_table(const Draft& draft, const std::function<void(const L2Table&)>& use) {
+  const auto& g = draft.geometry();
+  std::unordered_set<std::uint64_t> seen;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(g.cluster_size()));
+  constexpr std::uint64_t piece = 1U << 13;  // entries of an L1 table that are read at once
+  for (const auto& l1 : l1_tables(draft))
+    for (std::uint64_t first = 0; first < l1.entries; first += piece) {
+      const std::uint64_t count = std::min(piece, l1.entries - first);
+      const auto read = draft.bytes(l1.offset + first * 8, count * 8);
+      const base::BigEndianTable<std::uint64_t> words(read);
+      for (std::uint64_t i = 0; i < count; ++i) {
+        const format::L1Entry entry{words[static_cast<std::size_t>(i)]};
+        const auto offset = entry.offset();
+        if (offset.raw() == 0 || entry.reserved() != 0 || !g.aligned(offset) ||
+            offset.raw() + g.cluster_size() > draft.image().size() || !seen.insert(offset.raw()).second)
+          continue;
+        (void)draft.image().read(offset.raw(), bytes);
+        use({.l1 = l1, .l1_index = first + i, .offset = offset.raw(), .bytes = bytes});
+      }
+    }
+}
+
+}  // namespace cowvet::repair

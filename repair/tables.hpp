@@ -1,0 +1,30 @@
+// Goes through all L2 tables that can be reached, each once, in all layers: for those who look for an entry
+// by what it points to. Promises: entries as stored; a damaged L1 entry is left out; memory of one table.
+#pragma once
+#include <functional>
+#include <span>
+
+#include "repair/draft.hpp"
+
+namespace cowvet::repair {
+
+struct L1Table {
+  std::string prefix;  // of its entries' paths: "" or "snapshot[2]."
+  std::string id;      // of the snapshot; "" for the active layer
+  std::uint64_t offset = 0, entries = 0;
+  std::uint64_t disk = 0;  // bytes of the layer's disk
+};
+
+// The L1 tables that lie inside the file, the active one first.
+[[nodiscard]] std::vector<L1Table> l1_tables(const Draft& draft);
+
+struct L2Table {
+  const L1Table& l1;
+  std::uint64_t l1_index = 0;
+  std::uint64_t offset = 0;
+  std::span<const std::byte> bytes;
+  [[nodiscard]] std::uint64_t word(const format::Geometry& g, std::uint64_t entry) const;
+};
+void for_each_table(const Draft& draft, const std::function<void(const L2Table&)>& use);
+
+}  // namespace cowvet::repair

@@ -1,0 +1,25 @@
+// Entries of the tables that lead nowhere, or where they can't be right: places that something lost may belong to.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "repair/draft.hpp"
+
+namespace cowvet::repair {
+
+struct Vacancy {
+  EntryPlace place;
+  findings::RuleId rule;
+  std::string where;
+  std::vector<findings::GuestRange> guest;
+  std::uint64_t word = 0;  // as it is now
+  bool shared = false;  // what it leads to is somebody else's too: perhaps it is the other one that is wrong
+};
+
+// Whether an entry with reserved bits set makes sense without them: what it leads to is what such an entry may lead to.
+[[nodiscard]] bool sense_without_reserved(const Draft& draft, const EntryPlace& place);
+
+// Of L1 tables, or of L2 tables.
+[[nodiscard]] std::vector<Vacancy> vacancies(const Draft& draft, bool l1);
+
+}  // namespace cowvet::repair
