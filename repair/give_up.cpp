@@ -2,10 +2,14 @@
 // never as the backing file's old content, so that what is lost is not hidden. Promises: needs the consent to
 // lose data; each place is told with the guest ranges that are lost.
 #include <algorithm>
+#include <unordered_set>
+
+#include <fmt/format.h>
 
 #include "analyzer/l2_scan.hpp"
 #include "format/compression.hpp"
 #include "repair/remedies.hpp"
+#include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
 
 namespace cowvet::repair {
@@ -82,6 +86,26 @@ Remedied thin_out(Draft& draft, const Vacancy& v) {
   return draft.put(*action, table, bytes);
 }
 
+// L1 entries of one layer that name the same L2 table: the first keeps it.
+Remedied part_tables(Draft& draft) {
+  const findings::RuleId rule = "l1/alias"_rule;
+  if (!draft.any(rule)) return {};
+  for (const auto& l1 : l1_tables(draft)) {
+    std::unordered_set<std::uint64_t> seen;
+    for (std::uint64_t i = 0; i < l1.entries; ++i) {
+      const std::uint64_t at = l1.offset + i * 8;
+      const auto to = format::L1Entry{draft.word(at)}.offset();
+      if (to.raw() == 0 || seen.insert(to.raw()).second || draft.awaits(at)) continue;
+      const std::uint64_t span = draft.geometry().span();
+      if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
+                                       {.where = fmt::format("{}l1[{}]", l1.prefix, i),
+                                        .guest = {{base::GuestOffset{i * span}, span, l1.id}}}))
+        if (auto done = draft.put_word(*action, at, 0); !done) return done;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Remedied give_up(Draft& draft) {
@@ -92,13 +116,12 @@ Remedied give_up(Draft& draft) {
       if (auto done = thin_out(draft, v); !done) return done;
       continue;
     }
-    // Of entries that share a table, the first keeps it.
-    if (v.shared &&
-        std::ranges::any_of(draft.found(v.rule), [&](const auto& f) { return f.where == v.where; }))
-      continue;
+    // Of entries that share a table, the first keeps it; a finding names a few of the others only.
+    if (v.shared) continue;
     if (auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest}))
       if (auto done = draft.put_word(*action, v.place.offset, 0); !done) return done;
   }
+  if (auto done = part_tables(draft); !done) return done;
   for (const auto& v : vacancies(draft, false)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
     if (has_content || draft.awaits(v.place.offset)) continue;

@@ -73,8 +73,8 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
     for (const auto remedy : order) {
       const auto writes = draft.writes();
       if (auto done = remedy(draft); !done) return std::unexpected(done.error());
-      if (draft.verdict().inferred && draft.writes() == writes)
-        break;  // the file does not say what the check read
+      // As long as the file does not say what the check read in it, nothing else can be mended.
+      if (remedy == mend_header && draft.verdict().inferred && draft.writes() == writes) break;
       if (draft.writes() == writes) continue;
       if (auto done = draft.examine(); !done) return std::unexpected(done.error());
     }

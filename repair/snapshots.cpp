@@ -9,6 +9,7 @@
 
 #include "analyzer/info.hpp"
 #include "format/snapshot.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/snapshot_entries.hpp"
 
@@ -25,6 +26,7 @@ constexpr std::string_view take_back = "take the lost snapshot into the snapshot
 constexpr std::string_view complete = "store the fields that version 3 demands";
 constexpr std::string_view recount = "count the snapshots that there are";
 constexpr std::string_view drop = "give up the snapshot, whose L1 table can't be found";
+constexpr std::string_view move = "give the snapshot a copy of its L1 table that nothing lies over";
 constexpr std::string_view find_table = "lead the snapshot to the L1 table that was found";
 
 constexpr RuleId lost_table[] = {"snapshot/table-offset-unaligned"_rule, "snapshot/table-offset-range"_rule,
@@ -43,6 +45,7 @@ class Snapshots {
 
   Remedied run() {
     if (auto done = find_l1_tables(); !done) return done;
+    if (auto done = move_apart(); !done) return done;
     bool changed = complete_extra();
     changed = drop_unusable() || changed;
     changed = take_lost() || changed;
@@ -115,6 +118,7 @@ class Snapshots {
       awaited_.insert(*index_of(*f));
       return {};
     }
+    draft_.abandon(s.entry.l1_table_offset.raw());
     s.entry.l1_table_offset = HostOffset{tables.front()->cluster << g_.cluster_bits()};
     if (s.entry.l1_size == 0 ||
         std::uint64_t{s.entry.l1_size} > std::max(entries, std::uint64_t{1}) + (1ULL << 16))
@@ -153,8 +157,11 @@ class Snapshots {
           continue;
         if (draft_.may_act(rule, Consent::lossy, drop, place_from(f)) != nullptr) gone.insert(*index);
       }
-    for (auto it = gone.rbegin(); it != gone.rend(); ++it)
-      listed_.erase(listed_.begin() + static_cast<std::ptrdiff_t>(*it));
+    for (auto it = gone.rbegin(); it != gone.rend(); ++it) {
+      const auto dropped = listed_.begin() + static_cast<std::ptrdiff_t>(*it);
+      draft_.abandon(dropped->entry.l1_table_offset.raw());
+      listed_.erase(dropped);
+    }
     return !gone.empty();
   }
   [[nodiscard]] bool usable(const format::Snapshot& s) const {
@@ -162,15 +169,37 @@ class Snapshots {
     return l1.raw() != 0 && g_.aligned(l1) && s.entry.l1_size != 0 &&
            s.entry.l1_size <= format::limits::max_l1_entries &&
            l1.raw() + std::uint64_t{s.entry.l1_size} * 8 <= draft_.image().size() &&
-           !draft_.any("overlap/snapshot-l1"_rule);
+           (!draft_.any("overlap/snapshot-l1"_rule) ||
+            l1_looks(draft_.image(), g_, l1, s.entry.l1_size).is_one());
+  }
+
+  // An L1 table that another structure lies over, and that reads as one all the same, gets a place of its own.
+  Remedied move_apart() {
+    const RuleId rule = "overlap/snapshot-l1"_rule;
+    for (const auto& f : draft_.found(rule)) {
+      const auto index = index_of(f);
+      if (!index || *index >= listed_.size() || !draft_.allows(Consent::choice)) continue;
+      auto& s = listed_[*index];
+      if (!usable(s) || !moved_.insert(*index).second) continue;
+      const std::uint64_t length = std::uint64_t{s.entry.l1_size} * 8;
+      const auto room = draft_.take(g_.clusters(length));
+      if (!room) continue;
+      auto* action = draft_.may_act(rule, Consent::choice, move, place_from(f));
+      if (auto done = draft_.copy(*action, s.entry.l1_table_offset.raw(), *room, length); !done) return done;
+      draft_.abandon(s.entry.l1_table_offset.raw());
+      s.entry.l1_table_offset = HostOffset{*room};
+      found_ = true;
+    }
+    return {};
   }
 
   bool take_lost() {
     bool changed = false;
     for (const auto& lost : draft_.verdict().lost_snapshots) {
-      if (std::ranges::any_of(listed_, [&](const auto& s) {
-            return s.entry.l1_table_offset == lost.data.entry.l1_table_offset;
-          }))
+      if (std::ranges::any_of(
+              listed_,
+              [&](const auto& s) { return s.entry.l1_table_offset == lost.data.entry.l1_table_offset; }) ||
+          draft_.abandoned(lost.data.entry.l1_table_offset.raw()))
         continue;
       const Place place{
           .where = fmt::format("snapshot@{:#x}", lost.at.raw()),
@@ -266,7 +295,7 @@ class Snapshots {
   Draft& draft_;
   const format::Geometry g_;
   std::vector<format::Snapshot> listed_;
-  std::set<std::size_t> awaited_;
+  std::set<std::size_t> awaited_, moved_;
   bool found_ = false;
 };
 
