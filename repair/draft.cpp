@@ -198,6 +198,10 @@ bool Draft::spared(std::uint64_t first_cluster, std::uint64_t count) const {
   });
 }
 
+bool Draft::abandoned(std::uint64_t l1) const {
+  return std::ranges::find(abandoned_, l1) != abandoned_.end();
+}
+
 bool Draft::awaits(std::uint64_t entry_offset) const {
   return std::ranges::find(awaited_, entry_offset) != awaited_.end();
 }

@@ -91,6 +91,9 @@ class Draft {
   void spare(std::uint64_t first_cluster, std::uint64_t count) { spared_.push_back({first_cluster, count}); }
   [[nodiscard]] bool spared(std::uint64_t first_cluster, std::uint64_t count) const;
 
+  // An L1 table of a snapshot that was given up: it is not lost, and not taken back.
+  void abandon(std::uint64_t l1) { abandoned_.push_back(l1); }
+  [[nodiscard]] bool abandoned(std::uint64_t l1) const;
   // An entry for which there is an answer that a person has to choose: nothing else is done with it.
   void await(std::uint64_t entry_offset) { awaited_.push_back(entry_offset); }
   [[nodiscard]] bool awaits(std::uint64_t entry_offset) const;
@@ -114,6 +117,7 @@ class Draft {
   bool dangling_complete_ = true;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::vector<std::uint64_t> awaited_;
+  std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;
   std::vector<findings::GuestRange> named_;
 };

@@ -1,5 +1,5 @@
-// Header extensions that can't be read to their end, or whose type was lost. Promises: a record is changed only where the bytes
-// behind it say what it was; the bytes of all other extensions stay.
+// Header extensions that can't be read to their end, or whose type was lost. Promises: a record is changed
+// only where the bytes behind it say what it was; the bytes of all other extensions stay.
 #include <algorithm>
 
 #include <fmt/format.h>

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "repair/remedies.hpp"
+#include "repair/vacancies.hpp"
 
 namespace cowvet::repair {
 
@@ -15,13 +16,14 @@ using findings::RuleId;
 namespace {
 
 using Change = std::uint64_t (*)(std::uint64_t word);
+using When = bool (*)(const Draft& draft, const EntryPlace& entry);
 
 // Changes the first words of the entries that the rule's findings are about.
 Remedied change_words(Draft& draft, RuleId rule, Consent consent, std::string_view what, Change change,
-                      std::uint64_t skip = 0) {
+                      std::uint64_t skip = 0, When when = nullptr) {
   for (const auto& f : draft.found(rule)) {
     const auto entry = draft.entry(f.where);
-    if (!f.host || !entry) continue;
+    if (!f.host || !entry || (when != nullptr && !when(draft, *entry))) continue;
     const std::uint64_t step = entry->l1 ? 8 : draft.geometry().l2_entry_size();
     // A finding names the entries, or, where several claim it, the cluster that one of them leads to.
     const std::uint64_t length = f.host->begin.raw() == entry->offset ? f.host->length : step;
@@ -39,6 +41,7 @@ struct BitRemedy {
   std::string_view what;
   Change change;
   std::uint64_t skip = 0;  // bytes of the entry before the word
+  When when = nullptr;     // which entries; nothing: all
 };
 
 constexpr std::uint64_t clear_flag(std::uint64_t word) { return word & ~format::copied_flag; }
@@ -71,9 +74,9 @@ constexpr std::uint64_t allocated_wins(std::uint64_t subclusters) {
 
 constexpr BitRemedy bits[] = {
     {"l1/entry-reserved"_rule, Consent::choice, "clear the reserved bits, and keep the offset",
-     without_reserved_l1},
-    {"l2/reserved"_rule, Consent::choice, "clear the reserved bits, and keep the offset",
-     without_reserved_l2},
+     without_reserved_l1, 0, sense_without_reserved},
+    {"l2/reserved"_rule, Consent::choice, "clear the reserved bits, and keep the offset", without_reserved_l2,
+     0, sense_without_reserved},
     {"l1/copied-without-offset"_rule, Consent::lossless, "clear the entry, which leads nowhere", nothing},
     {"l2/zero-unaligned"_rule, Consent::lossless, "keep \"reads as zeros\" and drop the offset", bare_zero},
     {"extl2/unaligned-without-data"_rule, Consent::lossless, "drop the offset, which nothing is read from",
@@ -86,7 +89,8 @@ constexpr BitRemedy bits[] = {
 Remedied apply(Draft& draft, std::span<const BitRemedy> remedies) {
   if (!draft.verdict().geometry) return {};
   for (const auto& r : remedies)
-    if (auto done = change_words(draft, r.rule, r.consent, r.what, r.change, r.skip); !done) return done;
+    if (auto done = change_words(draft, r.rule, r.consent, r.what, r.change, r.skip, r.when); !done)
+      return done;
   return {};
 }
 

@@ -2,9 +2,14 @@
 // never as the backing file's old content, so that what is lost is not hidden. Promises: needs the consent to
 // lose data; each place is told with the guest ranges that are lost.
 #include <algorithm>
+#include <unordered_set>
+
+#include <fmt/format.h>
 
 #include "analyzer/l2_scan.hpp"
+#include "format/compression.hpp"
 #include "repair/remedies.hpp"
+#include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
 
 namespace cowvet::repair {
@@ -16,6 +21,7 @@ namespace {
 
 constexpr std::string_view clear_l1 = "give up the L2 table that the entry should lead to";
 constexpr std::string_view clear_l2 = "give up the cluster's content, which can't be reached";
+constexpr std::string_view count_sectors = "store the number of sectors that the stream has in the file";
 constexpr std::string_view clear_table = "keep the table's entries that make sense, and give up the others";
 
 // The words of an L2 entry that reads as zeros, whatever lies below.
@@ -32,6 +38,32 @@ Remedied read_as_zeros(Draft& draft, Action& action, std::uint64_t at) {
 constexpr findings::RuleId compressed[] = {
     "compressed/offset-high-bits"_rule, "compressed/range-past-eof"_rule, "compressed/overlaps-metadata"_rule,
     "compressed/in-data-file-image"_rule};
+
+// A stream that is said to go on behind the file's end, and ends within it: only the number of its sectors is wrong.
+Remedied cut_streams(Draft& draft) {
+  const auto& g = draft.geometry();
+  const auto codec = draft.header().compression();
+  if (!codec || draft.header().external_data_file()) return {};
+  format::Decoder decoder;
+  std::vector<std::byte> out(static_cast<std::size_t>(g.cluster_size()));
+  for (const auto& f : draft.found("compressed/range-past-eof"_rule)) {
+    const auto place = draft.entry(f.where);
+    if (!place || place->l1) continue;
+    const format::L2Entry entry{draft.word(place->offset)};
+    auto range = g.compressed_range(entry);
+    const std::uint64_t begin = range.offset.raw(), eof = draft.image().size();
+    if (!entry.compressed() || begin >= eof || eof - begin > 2 * g.cluster_size()) continue;
+    constexpr std::uint64_t sector = 512;
+    range.sectors = (eof - 1) / sector - begin / sector;
+    if (decoder.decode(*codec, draft.bytes(begin, eof - begin), out).status != format::Decoded::Status::ok)
+      continue;
+    auto* action = draft.may_act(f.rule, Consent::lossless, count_sectors,
+                                 place_from(f, "the stream decodes, and ends in the file"));
+    if (auto done = draft.put_word(*action, place->offset, g.compressed_entry(range).word); !done)
+      return done;
+  }
+  return {};
+}
 
 // A table over which something else was written: entries that can't be right are given up.
 Remedied thin_out(Draft& draft, const Vacancy& v) {
@@ -54,6 +86,26 @@ Remedied thin_out(Draft& draft, const Vacancy& v) {
   return draft.put(*action, table, bytes);
 }
 
+// L1 entries of one layer that name the same L2 table: the first keeps it.
+Remedied part_tables(Draft& draft) {
+  const findings::RuleId rule = "l1/alias"_rule;
+  if (!draft.any(rule)) return {};
+  for (const auto& l1 : l1_tables(draft)) {
+    std::unordered_set<std::uint64_t> seen;
+    for (std::uint64_t i = 0; i < l1.entries; ++i) {
+      const std::uint64_t at = l1.offset + i * 8;
+      const auto to = format::L1Entry{draft.word(at)}.offset();
+      if (to.raw() == 0 || seen.insert(to.raw()).second || draft.awaits(at)) continue;
+      const std::uint64_t span = draft.geometry().span();
+      if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
+                                       {.where = fmt::format("{}l1[{}]", l1.prefix, i),
+                                        .guest = {{base::GuestOffset{i * span}, span, l1.id}}}))
+        if (auto done = draft.put_word(*action, at, 0); !done) return done;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Remedied give_up(Draft& draft) {
@@ -64,13 +116,12 @@ Remedied give_up(Draft& draft) {
       if (auto done = thin_out(draft, v); !done) return done;
       continue;
     }
-    // Of entries that share a table, the first keeps it.
-    if (v.shared &&
-        std::ranges::any_of(draft.found(v.rule), [&](const auto& f) { return f.where == v.where; }))
-      continue;
+    // Of entries that share a table, the first keeps it; a finding names a few of the others only.
+    if (v.shared) continue;
     if (auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest}))
       if (auto done = draft.put_word(*action, v.place.offset, 0); !done) return done;
   }
+  if (auto done = part_tables(draft); !done) return done;
   for (const auto& v : vacancies(draft, false)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
     if (has_content || draft.awaits(v.place.offset)) continue;
@@ -78,6 +129,8 @@ Remedied give_up(Draft& draft) {
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;
   }
+  const auto writes = draft.writes();
+  if (auto done = cut_streams(draft); !done || draft.writes() != writes) return done;
   for (const auto rule : compressed)
     for (const auto& f : draft.found(rule)) {
       const auto place = draft.entry(f.where);

@@ -1,5 +1,6 @@
-// Single fields of the header that contradict the rest of the first cluster, or the rest of the image. Promises: a field is
-// written only where the rest leaves one value for it, with the evidence; the others are left to a person.
+// Single fields of the header that contradict the rest of the first cluster, or the rest of the image.
+// Promises: a field is written only where the rest leaves one value for it, with the evidence; the others are
+// left to a person.
 #include <algorithm>
 #include <bit>
 
@@ -160,8 +161,8 @@ Remedied mend_extended(Draft& draft) {
              "clusters of this size have no subclusters");
 }
 
-// A disk that is larger than its L1 table, and a table that has no room for more entries: a flipped bit, or else the disk that
-// the newest snapshot was taken of, or else all that the table covers.
+// A disk that is larger than its L1 table, and a table that has no room for more entries: a flipped bit, or
+// else the disk that the newest snapshot was taken of, or else all that the table covers.
 Remedied mend_size(Draft& draft) {
   const auto* why = first_of(
       draft, {"header/l1-coverage"_rule, "header/size-limit"_rule, "header/size-sector-multiple"_rule});
@@ -196,8 +197,8 @@ Remedied mend_size(Draft& draft) {
   return set(draft, *why, size_at, size, std::move(evidence));
 }
 
-// More L1 entries than the disk needs, and what is behind the needed ones is something else: QEMU leaves such a table when a
-// disk shrinks, but then it is all there and belongs to nobody else.
+// More L1 entries than the disk needs, and what is behind the needed ones is something else: QEMU leaves such
+// a table when a disk shrinks, but then it is all there and belongs to nobody else.
 Remedied mend_l1_size(Draft& draft) {
   const auto* why =
       first_of(draft, {"header/l1-size-limit"_rule, "l1/table-past-eof"_rule, "overlap/active-l1"_rule});

@@ -1,5 +1,5 @@
-// The LUKS header, without the key: its place, and the fields whose values are the same in every image. Promises: what the key is
-// derived from (digest, salts, iterations, key material) is never written to.
+// The LUKS header, without the key: its place, and the fields whose values are the same in every image.
+// Promises: what the key is derived from (digest, salts, iterations, key material) is never written to.
 #include "format/luks.hpp"
 
 #include <algorithm>

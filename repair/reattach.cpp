@@ -93,8 +93,7 @@ class Reattachment {
         open.erase(like);
         continue;
       }
-      const bool one_place = orphan->placed && orphan->guest.size() == 1;
-      if (!one_place) {
+      if (!alone(*orphan)) {
         rest.push_back(orphan);
         continue;
       }
@@ -125,6 +124,44 @@ class Reattachment {
                  {.where = open.front().where,
                   .guest = open.front().guest,
                   .evidence = "it is the only lost table, and this the only entry that leads nowhere"});
+    return put_in_order(rest, open);
+  }
+  // Whether the check found one place for the lost table, which no other one wants.
+  [[nodiscard]] bool alone(const analyzer::Orphan& orphan) const {
+    if (orphan.guest.size() != 1 || orphan.guest.front().length > g_.span()) return false;
+    const auto same = [&](const analyzer::Orphan& other) {
+      return !other.is_l1 && other.guest.size() == 1 &&
+             other.guest.front().begin == orphan.guest.front().begin &&
+             other.guest.front().snapshot == orphan.guest.front().snapshot;
+    };
+    return orphan.placed || std::ranges::count_if(draft_.verdict().orphans, same) == 1;
+  }
+  // As many lost tables as entries of the active L1 table that lead nowhere: tables are made in the order of the disk.
+  Remedied put_in_order(std::span<const analyzer::Orphan* const> lost, std::span<const Vacancy> open) {
+    const auto& v2 = draft_.header().v2;
+    const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
+    if (lost.empty() || entries > most_leaks) return {};
+    std::vector<EntryPlace> places;
+    for (std::uint64_t i = 0; i < entries; ++i) {
+      const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
+      const bool vacant = std::ranges::any_of(open, [&](const Vacancy& v) { return v.place.offset == at; });
+      if ((draft_.word(at) == 0 || vacant) && !draft_.awaits(at))
+        places.push_back({.offset = at, .l1 = true, .l1_index = i, .table = v2.l1_table_offset.raw()});
+    }
+    if (places.size() != lost.size()) return {};
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const std::uint64_t index = places[i].l1_index;
+      const findings::GuestRange guest{base::GuestOffset{index * g_.span()},
+                                       std::min(g_.span(), v2.size - index * g_.span()), ""};
+      if (auto done = put(
+              "refcount/leak-holds-table"_rule, put_table, places[i], lost[i]->cluster << g_.cluster_bits(),
+              {.where = fmt::format("l1[{}]", index),
+               .guest = {guest},
+               .evidence =
+                   "there are as many lost tables as entries that lead nowhere: in the order of the file"});
+          !done)
+        return done;
+    }
     return {};
   }
 

@@ -15,23 +15,10 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {mend_header_fields,
-                            mend_header,
-                            mend_extensions,
-                            mend_luks,
-                            mend_features,
-                            mend_refcounts,
-                            mend_snapshot_entries,
-                            mend_snapshots,
-                            mend_bitmaps,
-                            mend_entry_bits,
-                            reattach,
-                            separate,
-                            give_up,
-                            mend_refcounts,
-                            mend_copied,
-                            cut_tail,
-                            clear_marks};
+constexpr Remedy order[] = {
+    mend_header,    mend_extensions, mend_luks,       mend_features, mend_refcounts, mend_snapshot_entries,
+    mend_snapshots, mend_bitmaps,    mend_entry_bits, reattach,      separate,       give_up,
+    mend_refcounts, mend_copied,     cut_tail,        clear_marks};
 constexpr unsigned most_rounds = 16;
 
 View view_of(const storage::Device& device, const analyzer::Verdict& verdict, const Options& options) {
@@ -86,8 +73,8 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
     for (const auto remedy : order) {
       const auto writes = draft.writes();
       if (auto done = remedy(draft); !done) return std::unexpected(done.error());
-      if (draft.verdict().inferred && draft.writes() == writes)
-        break;  // the file does not say what the check read
+      // As long as the file does not say what the check read in it, nothing else can be mended.
+      if (remedy == mend_header && draft.verdict().inferred && draft.writes() == writes) break;
       if (draft.writes() == writes) continue;
       if (auto done = draft.examine(); !done) return std::unexpected(done.error());
     }

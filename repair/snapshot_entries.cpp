@@ -1,5 +1,6 @@
-// Entries of the snapshot table one of whose sizes is wrong, and snapshots whose L1 table is counted or placed wrongly. Promises: one
-// field of an entry is changed, and only where a single value makes the entry, and what follows it, read soundly.
+// Entries of the snapshot table one of whose sizes is wrong, and snapshots whose L1 table is counted or
+// placed wrongly. Promises: one field of an entry is changed, and only where a single value makes the entry,
+// and what follows it, read soundly.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -40,6 +41,9 @@ class Table {
     if (begin_ != 0 && begin_ < eof) bytes_ = draft.bytes(begin_, std::min(eof - begin_, most_table));
   }
   [[nodiscard]] std::uint64_t place(std::uint64_t at) const { return begin_ + at; }
+  [[nodiscard]] base::ConstBytes bytes(std::uint64_t at, std::uint64_t length) const {
+    return std::span(bytes_).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(length));
+  }
   [[nodiscard]] bool has(std::uint64_t at, std::uint64_t length) const {
     return at <= bytes_.size() && length <= bytes_.size() - at;
   }
@@ -204,6 +208,16 @@ const findings::Finding* about(const Draft& draft, std::span<const RuleId> rules
   return nullptr;
 }
 
+// Entries behind the needed ones that are something else.
+bool strange_behind(const Draft& draft, std::string_view where, std::uint64_t needed) {
+  for (const auto rule : strange)
+    for (const auto& f : draft.found(rule)) {
+      if (!std::string_view(f.where).starts_with(where)) continue;
+      if (const auto entry = draft.entry(f.where); entry && entry->l1_index >= needed) return true;
+    }
+  return false;
+}
+
 Remedied mend_l1(Draft& draft) {
   const Table table(draft);
   std::uint64_t index = 0;
@@ -219,13 +233,13 @@ Remedied mend_l1(Draft& draft) {
     const std::uint64_t offset = s.entry.l1_table_offset.raw();
     if (tables_behind(draft, offset, needed) != 0) {
       // The place is right: the number is not, when it makes the table reach over something else.
-      if (wrong == nullptr || s.entry.l1_size == needed) continue;
+      if (s.entry.l1_size == needed || (wrong == nullptr && !strange_behind(draft, where, needed))) continue;
       auto* action = draft.may_act(why.rule, Consent::choice, set_l1_size,
                                    place_from(why, "with this number the table reads soundly"));
       if (action == nullptr) continue;
       if (auto done = put_number<std::uint32_t>(draft, *action, place + l1_size_at, needed); !done)
         return done;
-    } else if (const auto found = search_l1(draft, needed)) {
+    } else if (const auto found = cut_off(draft, offset, needed) ? std::nullopt : search_l1(draft, needed)) {
       auto* action = draft.may_act(
           why.rule, Consent::choice, set_l1,
           place_from(why,
@@ -245,6 +259,36 @@ Remedied mend_l1(Draft& draft) {
 }
 
 }  // namespace
+
+std::vector<format::Snapshot> entries_behind_damage(const Draft& draft) {
+  std::vector<format::Snapshot> found;
+  const Table table(draft);
+  for (std::uint64_t at = 0; table.entry_begins(at) || table.has(at, fixed_bytes);) {
+    if (!table.entry_begins(at) ||
+        (!table.sound(at, table.stored(at), true) && !table.sound(at, table.stored(at), false))) {
+      at += 8;
+      continue;
+    }
+    const auto sizes = table.stored(at);
+    const auto bytes = table.bytes(at, sizes.all());
+    format::Snapshot s;
+    s.position = at;
+    s.entry = format::decode<format::SnapshotEntry>(bytes.first<fixed_bytes>());
+    auto rest = bytes.subspan(fixed_bytes);
+    const auto take = [&](std::uint64_t length) {
+      const auto part = rest.first(static_cast<std::size_t>(length));
+      rest = rest.subspan(static_cast<std::size_t>(length));
+      return part;
+    };
+    const auto extra = take(sizes.extra);
+    s.extra.assign(extra.begin(), extra.end());
+    for (const auto b : take(sizes.id)) s.id.push_back(static_cast<char>(b));
+    for (const auto b : take(sizes.name)) s.name.push_back(static_cast<char>(b));
+    found.push_back(std::move(s));
+    at = (at + sizes.all() + 7) / 8 * 8;
+  }
+  return found;
+}
 
 Remedied mend_snapshot_entries(Draft& draft) {
   if (!draft.verdict().geometry || draft.verdict().inferred || draft.header().v2.nb_snapshots == 0) return {};

@@ -9,7 +9,9 @@
 
 #include "analyzer/info.hpp"
 #include "format/snapshot.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
+#include "repair/snapshot_entries.hpp"
 
 namespace cowvet::repair {
 
@@ -24,6 +26,7 @@ constexpr std::string_view take_back = "take the lost snapshot into the snapshot
 constexpr std::string_view complete = "store the fields that version 3 demands";
 constexpr std::string_view recount = "count the snapshots that there are";
 constexpr std::string_view drop = "give up the snapshot, whose L1 table can't be found";
+constexpr std::string_view move = "give the snapshot a copy of its L1 table that nothing lies over";
 constexpr std::string_view find_table = "lead the snapshot to the L1 table that was found";
 
 constexpr RuleId lost_table[] = {"snapshot/table-offset-unaligned"_rule, "snapshot/table-offset-range"_rule,
@@ -42,9 +45,12 @@ class Snapshots {
 
   Remedied run() {
     if (auto done = find_l1_tables(); !done) return done;
+    if (auto done = move_apart(); !done) return done;
     bool changed = complete_extra();
     changed = drop_unusable() || changed;
     changed = take_lost() || changed;
+    changed = take_entries() || changed;
+    changed = take_tables() || changed;
     changed = count_anew() || changed;
     return changed ? store() : Remedied{};
   }
@@ -52,6 +58,31 @@ class Snapshots {
  private:
   [[nodiscard]] bool plausible(const format::Snapshot& s) const {
     return s.entry.l1_table_offset.raw() != 0 || s.entry.l1_size != 0 || !s.id.empty();
+  }
+
+  // Whether the table can't be what the header says.
+  [[nodiscard]] bool concerned() const {
+    return draft_.any("snapshot/count-mismatch"_rule) ||
+           std::ranges::any_of(lost_table, [&](RuleId rule) { return draft_.any(rule); }) ||
+           std::ranges::any_of(lost_l1, [&](RuleId rule) { return draft_.any(rule); });
+  }
+  // What was overwritten in front of them hides entries that are whole.
+  bool take_entries() {
+    bool changed = false;
+    if (listed_.size() >= draft_.header().v2.nb_snapshots || !concerned()) return false;
+    for (auto& s : entries_behind_damage(draft_)) {
+      const bool known = std::ranges::any_of(
+          listed_, [&](const auto& other) { return other.entry.l1_table_offset == s.entry.l1_table_offset; });
+      if (known || listed_.size() >= draft_.header().v2.nb_snapshots) continue;
+      const Place place{
+          .where = fmt::format("snapshot '{}'", s.id),
+          .guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft_.header().v2.size), s.id}},
+          .evidence = "its entry stands behind one that was overwritten, and is whole"};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      listed_.push_back(std::move(s));
+      changed = true;
+    }
+    return changed;
   }
 
   // The index in "snapshot[3].…".
@@ -87,6 +118,7 @@ class Snapshots {
       awaited_.insert(*index_of(*f));
       return {};
     }
+    draft_.abandon(s.entry.l1_table_offset.raw());
     s.entry.l1_table_offset = HostOffset{tables.front()->cluster << g_.cluster_bits()};
     if (s.entry.l1_size == 0 ||
         std::uint64_t{s.entry.l1_size} > std::max(entries, std::uint64_t{1}) + (1ULL << 16))
@@ -125,8 +157,11 @@ class Snapshots {
           continue;
         if (draft_.may_act(rule, Consent::lossy, drop, place_from(f)) != nullptr) gone.insert(*index);
       }
-    for (auto it = gone.rbegin(); it != gone.rend(); ++it)
-      listed_.erase(listed_.begin() + static_cast<std::ptrdiff_t>(*it));
+    for (auto it = gone.rbegin(); it != gone.rend(); ++it) {
+      const auto dropped = listed_.begin() + static_cast<std::ptrdiff_t>(*it);
+      draft_.abandon(dropped->entry.l1_table_offset.raw());
+      listed_.erase(dropped);
+    }
     return !gone.empty();
   }
   [[nodiscard]] bool usable(const format::Snapshot& s) const {
@@ -134,15 +169,40 @@ class Snapshots {
     return l1.raw() != 0 && g_.aligned(l1) && s.entry.l1_size != 0 &&
            s.entry.l1_size <= format::limits::max_l1_entries &&
            l1.raw() + std::uint64_t{s.entry.l1_size} * 8 <= draft_.image().size() &&
-           !draft_.any("overlap/snapshot-l1"_rule);
+           (!draft_.any("overlap/snapshot-l1"_rule) ||
+            l1_looks(draft_.image(), g_, l1, s.entry.l1_size).is_one());
+  }
+
+  // An L1 table that another structure lies over, and that reads as one all the same, gets a place of its own.
+  Remedied move_apart() {
+    const RuleId rule = "overlap/snapshot-l1"_rule;
+    for (const auto& f : draft_.found(rule)) {
+      const auto index = index_of(f);
+      if (!index || *index >= listed_.size() || !draft_.allows(Consent::choice)) continue;
+      auto& s = listed_[*index];
+      if (!usable(s) || !moved_.insert(*index).second) continue;
+      const std::uint64_t length = std::uint64_t{s.entry.l1_size} * 8;
+      const auto room = draft_.take(g_.clusters(length));
+      if (!room) continue;
+      auto* action = draft_.may_act(rule, Consent::choice, move, place_from(f));
+      if (auto done = draft_.copy(*action, s.entry.l1_table_offset.raw(), *room, length); !done) return done;
+      draft_.abandon(s.entry.l1_table_offset.raw());
+      s.entry.l1_table_offset = HostOffset{*room};
+      found_ = true;
+    }
+    return {};
   }
 
   bool take_lost() {
     bool changed = false;
     for (const auto& lost : draft_.verdict().lost_snapshots) {
-      if (std::ranges::any_of(listed_, [&](const auto& s) {
-            return s.entry.l1_table_offset == lost.data.entry.l1_table_offset;
-          }))
+      if (std::ranges::any_of(
+              listed_,
+              [&](const auto& s) {
+                return s.entry.l1_table_offset == lost.data.entry.l1_table_offset ||
+                       (s.id == lost.data.id && s.name == lost.data.name);
+              }) ||
+          draft_.abandoned(lost.data.entry.l1_table_offset.raw()))
         continue;
       const Place place{
           .where = fmt::format("snapshot@{:#x}", lost.at.raw()),
@@ -156,6 +216,44 @@ class Snapshots {
     if (changed)
       std::ranges::stable_sort(listed_, {},
                                [](const auto& s) { return std::pair(s.entry.date_sec, s.entry.date_nsec); });
+    return changed;
+  }
+
+  // Snapshots whose entries are gone, by their L1 tables: names and times are lost, the disks are not.
+  bool take_tables() {
+    bool changed = false;
+    for (const auto& orphan : draft_.verdict().orphans) {
+      const HostOffset at{orphan.cluster << g_.cluster_bits()};
+      const bool listed =
+          std::ranges::any_of(listed_, [&](const auto& s) { return s.entry.l1_table_offset == at; });
+      if (!orphan.is_l1 || !orphan.where_from.empty() || listed ||
+          listed_.size() >= draft_.header().v2.nb_snapshots || !concerned())
+        continue;
+      const std::uint64_t disk = draft_.header().v2.size;
+      std::uint64_t number = 1;
+      while (std::ranges::any_of(listed_, [&](const auto& s) { return s.id == std::to_string(number); }))
+        ++number;
+      const auto name = fmt::format("recovered-{}", number);
+      const Place place{
+          .where = fmt::format("cluster[{}]", orphan.cluster),
+          .guest = {{base::GuestOffset{0}, disk, std::to_string(number)}},
+          .evidence = fmt::format(
+              "it holds a lost L1 table, and {} of {} snapshots are missing; it is called '{}'",
+              draft_.header().v2.nb_snapshots - listed_.size(), draft_.header().v2.nb_snapshots, name)};
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      format::Snapshot s;
+      s.entry.l1_table_offset = at;
+      s.entry.l1_size = static_cast<std::uint32_t>(g_.l1_entries(disk));
+      s.id = std::to_string(number);
+      s.name = name;
+      if (draft_.header().has_v3()) {
+        const auto extra = format::encode(format::SnapshotExtra{.disk_size_bytes = disk});
+        constexpr std::size_t demanded = 16;
+        s.extra.assign(extra.begin(), extra.begin() + demanded);
+      }
+      listed_.push_back(std::move(s));
+      changed = true;
+    }
     return changed;
   }
 
@@ -200,7 +298,7 @@ class Snapshots {
   Draft& draft_;
   const format::Geometry g_;
   std::vector<format::Snapshot> listed_;
-  std::set<std::size_t> awaited_;
+  std::set<std::size_t> awaited_, moved_;
   bool found_ = false;
 };
 

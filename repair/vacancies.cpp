@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "repair/owned_clusters.hpp"
+
 namespace cowvet::repair {
 
 using namespace findings::literals;
@@ -15,16 +17,35 @@ struct Kind {
   bool shared = false;
 };
 
-constexpr Kind of_l1[] = {{"l1/entry-unaligned"_rule},      {"l1/entry-past-eof"_rule},
-                          {"l1/entry-partial-eof"_rule},    {"l1/points-at-metadata"_rule},
-                          {"l1/alias"_rule, true},          {"l2/table-implausible"_rule},
-                          {"l1/copied-without-offset"_rule}};
-constexpr Kind of_l2[] = {{"l2/data-unaligned"_rule},          {"l2/past-eof"_rule},
-                          {"l2/copied-without-offset"_rule},   {"l2/points-at-metadata"_rule},
-                          {"l2/host-alias"_rule, true},        {"extl2/unaligned-with-data"_rule},
-                          {"extl2/alloc-without-offset"_rule}, {"extl2/subcluster-past-eof"_rule}};
+constexpr Kind of_l1[] = {{"l1/entry-unaligned"_rule},       {"l1/entry-past-eof"_rule},
+                          {"l1/entry-partial-eof"_rule},     {"l1/points-at-metadata"_rule},
+                          {"l1/alias"_rule, true},           {"l2/table-implausible"_rule},
+                          {"l1/copied-without-offset"_rule}, {"l1/entry-reserved"_rule}};
+constexpr Kind of_l2[] = {{"l2/data-unaligned"_rule},
+                          {"l2/past-eof"_rule},
+                          {"l2/copied-without-offset"_rule},
+                          {"l2/points-at-metadata"_rule},
+                          {"l2/host-alias"_rule, true},
+                          {"extl2/unaligned-with-data"_rule},
+                          {"extl2/alloc-without-offset"_rule},
+                          {"extl2/subcluster-past-eof"_rule},
+                          {"l2/reserved"_rule}};
+
+constexpr RuleId past_eof[] = {"l1/entry-past-eof"_rule, "l1/entry-partial-eof"_rule, "l2/past-eof"_rule,
+                               "extl2/subcluster-past-eof"_rule};
 
 }  // namespace
+
+bool sense_without_reserved(const Draft& draft, const EntryPlace& place) {
+  const auto& g = draft.geometry();
+  const base::HostOffset to{draft.word(place.offset) & format::entry_offset_mask};
+  if (to.raw() == 0 || !g.aligned(to)) return false;
+  if (!place.l1 && draft.header().external_data_file()) return true;
+  if (to.raw() >= draft.image().size()) return false;
+  if (!place.l1) return true;
+  const auto table = draft.bytes(to.raw(), g.cluster_size());
+  return base::all_zero(table) || l2_looks(table, g, draft.image().size()).is_one();
+}
 
 std::vector<Vacancy> vacancies(const Draft& draft, bool l1) {
   std::vector<Vacancy> list;
@@ -34,7 +55,9 @@ std::vector<Vacancy> vacancies(const Draft& draft, bool l1) {
     if (l1)  // "l1[1].l2" is the table, and the entry names it
       if (const auto end = where.find(".l2"); end != std::string::npos) where.resize(end);
     const auto place = draft.entry(where);
-    if (!place || place->l1 != l1 || !known.insert(place->offset).second) return;
+    if (!place || place->l1 != l1) return;
+    const bool reserved = kind.rule == "l1/entry-reserved"_rule || kind.rule == "l2/reserved"_rule;
+    if ((reserved && sense_without_reserved(draft, *place)) || !known.insert(place->offset).second) return;
     list.push_back({.place = *place,
                     .rule = kind.rule,
                     .where = std::move(where),
@@ -43,16 +66,19 @@ std::vector<Vacancy> vacancies(const Draft& draft, bool l1) {
                     .shared = kind.shared});
   };
   const auto kinds = l1 ? std::span<const Kind>(of_l1) : std::span<const Kind>(of_l2);
+  // What was cut off with the end of the file lies nowhere else in it.
+  const bool cut = draft.any("file/truncated"_rule);
   for (const auto& kind : kinds)
-    for (const auto& f : draft.found(kind.rule)) {
-      auto guest = f.guest;
-      if (kind.shared && guest.size() > 1) guest.resize(1);
-      add(kind, f.where, std::move(guest));
-      if (kind.shared)
-        for (const auto& owner : f.owners)
-          add(kind, owner.where,
-              owner.guest ? std::vector{*owner.guest} : std::vector<findings::GuestRange>{});
-    }
+    if (!cut || std::ranges::find(past_eof, kind.rule) == std::end(past_eof))
+      for (const auto& f : draft.found(kind.rule)) {
+        auto guest = f.guest;
+        if (kind.shared && guest.size() > 1) guest.resize(1);
+        add(kind, f.where, std::move(guest));
+        if (kind.shared)
+          for (const auto& owner : f.owners)
+            add(kind, owner.where,
+                owner.guest ? std::vector{*owner.guest} : std::vector<findings::GuestRange>{});
+      }
   return list;
 }
 

@@ -16,6 +16,9 @@ struct Vacancy {
   bool shared = false;  // what it leads to is somebody else's too: perhaps it is the other one that is wrong
 };
 
+// Whether an entry with reserved bits set makes sense without them: what it leads to is what such an entry may lead to.
+[[nodiscard]] bool sense_without_reserved(const Draft& draft, const EntryPlace& place);
+
 // Of L1 tables, or of L2 tables.
 [[nodiscard]] std::vector<Vacancy> vacancies(const Draft& draft, bool l1);
 

@@ -18,11 +18,13 @@ import truth
 from kinds import UNTELLABLE
 from programs import COWVET, run
 
-CLEAN, FAILED, CORRUPT, LEAKS = 0, 1, 2, 3
+CLEAN, FAILED, CORRUPT, LEAKS, NO_IMAGE = 0, 1, 2, 3, 63
+ENDS = {CLEAN, FAILED, CORRUPT, LEAKS, NO_IMAGE}
 SECONDS, THEIR_SECONDS = 60, 15  # for one call
 MOST_BYTES = 256 << 20  # of a file that a repair made
 ALL = ["--level", "all", "--allow-loss"]
-NEEDS_KEY = "Parameter 'encrypt.key-secret' is required"
+# What QEMU says of images whose key it wants, or does not get at: no check without the key can tell.
+ABOUT_KEY = ("Parameter 'encrypt.key-secret' is required", "Invalid password, cannot unlock any keyslot")
 VERBS = {"repair", "undo", "salvage"}
 
 
@@ -63,6 +65,10 @@ def fingerprint(path):
 
 def said_in_words(code):
     return {CLEAN: "clean", CORRUPT: "corrupt", LEAKS: "leaks"}.get(code, "refused")
+
+
+def about_key(said):
+    return any(text in said.err for text in ABOUT_KEY)
 
 
 class Trial:
@@ -142,16 +148,22 @@ def metadata_in(base, content):
             if at // base.cluster not in data}
 
 
-def changed(base, before, after, tables):
+def past_the_end(base, name, guest, length):
+    """Whether the cluster's bytes were cut off: then QEMU shows zeros, or what decrypting zeros gives."""
+    place = base.places[name].get(guest)
+    return place is not None and not place.outside and place.end > length
+
+
+def changed(base, before, after, content):
     """What could be read and reads differently after, though it is no better: the law of lossless plans."""
-    found = set()
+    found, tables, length = set(), metadata_in(base, content), len(content)
     for name, old in before.items():
         if name.startswith(truth.VM_STATE):  # read by a reader that trusts what it reads: it proves only what is right
             continue
         new, right = after.get(name), base.layers[name].clusters
         for guest in (old.clusters.keys() | (new.clusters.keys() if new else set())) - old.unreadable:
             value = new.clusters.get(guest) if new else None
-            if old.clusters.get(guest) in tables:
+            if old.clusters.get(guest) in tables or past_the_end(base, name, guest, length):
                 continue
             if value != old.clusters.get(guest) and (not new or value != right.get(guest) or guest in new.unreadable):
                 found.add((name, guest))
@@ -212,7 +224,7 @@ def judge(base, kind, content, folder):
     elif trial.cowvet("check", "--deep", damaged.name).code != CLEAN:
         verdict.detected = "deep"
     verdict.silent = only_guest_data(base, content) or (kind in UNTELLABLE and (
-        theirs_before.code == CLEAN or NEEDS_KEY in theirs_before.err))
+        theirs_before.code == CLEAN or about_key(theirs_before)))
     if verdict.silent:  # nobody can know better than what is there
         held, known = held & right_before, known & right_before
         verdict.held, verdict.known = len(held), len(known)
@@ -231,28 +243,28 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
     plan = trial.cowvet("repair", "--plan", *ALL, "--output", "json", damaged.name)
     if fingerprint(damaged) != untouched:
         complain("--plan wrote", plan)
-    if plan.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
+    if plan.code not in ENDS:
         complain(f"--plan ends with {plan.code}", plan)
 
     gentle = trial.copy("gentle.qcow2")
     said = trial.cowvet("repair", gentle.name)
-    if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
+    if said.code not in ENDS:
         complain(f"the lossless repair ends with {said.code}", said)
     after = trial.layers(gentle.name)
     verdict.lossless = len(held & right_clusters(base, after))
-    if harmed := changed(base, before, after, metadata_in(base, trial.content)):
+    if harmed := changed(base, before, after, trial.content):
         complain(f"a lossless repair changed what could be read: {len(harmed)} clusters: {sorted(harmed)[:5]}", said)
     undone(trial, gentle, untouched, said, complain)
 
     whole = trial.copy("whole.qcow2")
     said = trial.cowvet("repair", *ALL, whole.name)
-    if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
+    if said.code not in ENDS:
         complain(f"the repair ends with {said.code}", said)
     after = trial.layers(whole.name)
     right_after = right_clusters(base, after)
     verdict.ours = verdict.salvaged = len(held & right_after)
     verdict.ours_known = len(known & right_after)
-    verdict.told = told_rightly(plan, changed(base, before, after, metadata_in(base, trial.content)))
+    verdict.told = told_rightly(plan, changed(base, before, after, trial.content))
     if not verdict.told:
         complain("the plan does not say what it changes", plan)
     lost = worse(base, before, after)
@@ -261,9 +273,9 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
         complain(f"made worse: {len(lost)} clusters: {sorted(lost)[:5]}", said)
     ours, theirs_say = trial.cowvet("check", whole.name), trial.check_theirs(whole.name)
     verdict.ours_end = said_in_words(ours.code)
-    if ours.code != said.code and said.code != FAILED:
+    if ours.code != said.code and said.code not in (FAILED, NO_IMAGE):
         complain(f"repair ends with {said.code}, check with {ours.code}", said, ours)
-    if ours.code == CLEAN and theirs_say.code != CLEAN and NEEDS_KEY not in theirs_say.err:
+    if ours.code == CLEAN and theirs_say.code != CLEAN and not about_key(theirs_say):
         complain("clean for cowvet, not for qemu-img", said, theirs_say)
     if ours.code != CLEAN and not (said.out + said.err).strip():
         complain("not clean afterwards, and not a word about it", said, ours)
@@ -286,7 +298,7 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
 
 def told_rightly(plan, harmed):
     """Whether the plan, as JSON, admits a change of what could be read where there is one, and calls no step of it lossless."""
-    if plan.code == FAILED or not harmed:
+    if plan.code in (FAILED, NO_IMAGE) or not harmed:
         return True
     try:
         said = plan.json()
@@ -316,7 +328,7 @@ def salvage(trial, base, verdict, held, damaged, untouched, complain):
     said = trial.cowvet("salvage", damaged.name, "salvaged.qcow2")
     if fingerprint(damaged) != untouched:
         complain("salvage wrote to the image", said)
-    if said.code not in (CLEAN, FAILED, CORRUPT, LEAKS):
+    if said.code not in ENDS:
         complain(f"salvage ends with {said.code}", said)
     if (trial.folder / "salvaged.qcow2").exists():
         after = trial.layers("salvaged.qcow2")

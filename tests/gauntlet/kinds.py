@@ -16,6 +16,7 @@ UNTELLABLE = {
     "l2: entry zeroed": "of a data file, whose clusters nothing else counts",
     "header: another crypt_method": "AES needs nothing but the key",
     "header: a bit flipped": "the size, within what the L1 table covers",
+    "file: bits flipped all over": "guest data, keys, bits of bitmaps and space that nobody uses",
     "file: a few bytes cut": "QEMU's images may end within a cluster: what the guest never wrote is not there",
 }
 
