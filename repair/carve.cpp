@@ -155,7 +155,7 @@ class Carving::Impl {
       std::uint64_t leads = 0;
       for (const auto& named : evidence.named)
         leads +=
-            named.cluster != c && (tables_.has(named.cluster) || tables_in_use_.has(named.cluster)) ? 1 : 0;
+            named.cluster != c && (tables_.has(named.cluster) || tables_in_use_.has(named.cluster)) ? 1U : 0U;
       if (leads * 2 >= evidence.named.size() && leads != 0)
         l1_.insert(c);
       else
