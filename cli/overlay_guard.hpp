@@ -1,6 +1,7 @@
 // Keeps verbs from changing, unasked, what other images stand on. Promises: a few bytes of each file in the
 // image's folder are read, and nothing is written; in another program's place nothing is looked at, since
-// that program does not.
+// that program does not. A folder that can't be looked through is told on stderr, and does not keep anybody from
+// his image.
 #pragma once
 #include <span>
 #include <string>

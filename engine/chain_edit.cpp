@@ -180,6 +180,15 @@ base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& targ
   return {};
 }
 
+void add_header_cost(EditPlan& plan, OpenImage& image) {
+  const std::uint64_t bytes = image.qcow2()->geometry().cluster_size();
+  const auto need = std::ranges::find(plan.needs, image.file(), &SpaceNeed::file);
+  if (need != plan.needs.end())
+    need->bytes += bytes;
+  else
+    plan.needs.push_back({image.file(), bytes});
+}
+
 base::Result<std::string> name_for(OpenImage& image, OpenImage& file,
                                    const std::optional<std::string>& stored, const OpenFile& open) {
   std::vector<std::string> names;

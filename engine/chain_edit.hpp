@@ -97,6 +97,10 @@ class SeenLayers {
 [[nodiscard]] base::Result<void> add_costs(EditPlan& plan, CopySource& source, OpenImage& target,
                                            std::uint64_t zero_end = 0);
 
+// Adds the space that another backing file's name needs: the first cluster is written anew, and may have been
+// a hole for the most part.
+void add_header_cost(EditPlan& plan, OpenImage& image);
+
 // The name under which `image` is to name `file`, which `below` stores as `stored`: it is tried out. Error
 // usage: no name leads there.
 [[nodiscard]] base::Result<std::string> name_for(OpenImage& image, OpenImage& file,

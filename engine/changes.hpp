@@ -15,7 +15,7 @@
 //  6. Its counts are lowered, in memory: the clusters may be used again, since their old owners are gone for good. The
 //     lowered counts reach the file with a later step 1.
 //  7. What became free at the end of the file is cut off where that was asked for, once the lowered counts are durable: a
-//     file that ends before what is counted would look like one that lost its end.
+//     crash leaves no counts of what lies behind the end.
 // Without new L2 tables a commit takes two flushes, with copied ones four, without changed metadata one,
 // without any change none.
 #pragma once

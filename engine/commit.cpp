@@ -156,11 +156,14 @@ base::Result<void> Commit::prepare(const CommitRequest& request, OpenImage& top,
   } else {
     empties_ = !request.keep && top.backing() == &base;
   }
+  if (const std::uint64_t size = top.disk().size(); base.qcow2() != nullptr && size > base.disk().size())
+    if (const auto takes = base.qcow2()->takes_size(size); !takes) return about_image(base, takes.error());
   seen_.remember(*chain_, base_);
   tell_layers();
   RangeSource source(top, base);
   if (auto added = add_costs(plan_, source, base, std::min(hidden_end_, base.disk().size())); !added)
     return added;
+  if (above_ != nullptr) add_header_cost(plan_, *above_);
   return find_hazards();
 }
 

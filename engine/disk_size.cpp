@@ -9,8 +9,7 @@ using base::ErrorKind;
 namespace limits = format::limits;
 }  // namespace
 
-base::Result<void> DiskSize::resize(std::uint64_t size, Preallocation preallocation,
-                                    base::Progress* progress) {
+base::Result<void> DiskSize::takes(std::uint64_t size) const {
   if (size % limits::sector != 0)
     return base::fail(ErrorKind::usage, "the size must be a multiple of 512 bytes");
   if (size > limits::max_virtual_size || image_.geometry().l1_entries(size) > limits::max_l1_entries)
@@ -24,6 +23,12 @@ base::Result<void> DiskSize::resize(std::uint64_t size, Preallocation preallocat
     if (!s.disk_size_bytes())
       return base::fail(ErrorKind::usage,
                         "the image has snapshots that don't store the disk's size: remove them first");
+  return {};
+}
+
+base::Result<void> DiskSize::resize(std::uint64_t size, Preallocation preallocation,
+                                    base::Progress* progress) {
+  if (auto fine = takes(size); !fine) return fine;
   if (size == image_.size()) return {};
   return size > image_.size() ? grow(size, preallocation, progress) : shrink(size);
 }
@@ -112,6 +117,12 @@ base::Result<void> DiskSize::grow_l1(std::uint64_t entries) {
   }
   const auto before = changes_.clusters_of(image_.fields().v2.l1_table_offset, image_.l1.size() * 8);
   if (auto switched = changes_.switch_l1(l1, *table, image_.size()); !switched) return switched;
+  // Its clusters may be counted again before their new content is there, and would pass for a lost table.
+  const auto bits = image_.geometry().cluster_bits();
+  if (auto wiped = image_.file.write(before.first << bits,
+                                     std::vector<std::byte>(static_cast<std::size_t>(before.count << bits)));
+      !wiped)
+    return wiped;
   return changes_.refcounts().lower(before);
 }
 

@@ -14,6 +14,8 @@ class DiskSize {
   DiskSize(Image& image, Changes& changes, ClusterWriter& writer)
       : image_(image), changes_(changes), writer_(writer) {}
 
+  // Whether the image can have that size: error, as resize() would say it.
+  [[nodiscard]] base::Result<void> takes(std::uint64_t size) const;
   [[nodiscard]] base::Result<void> resize(std::uint64_t size, Preallocation preallocation,
                                           base::Progress* progress = nullptr);
   // An L1 table with at least so many entries.

@@ -191,6 +191,8 @@ base::Result<void> Qcow2Disk::resize(std::uint64_t size, Preallocation prealloca
   return resized;
 }
 
+base::Result<void> Qcow2Disk::takes_size(std::uint64_t size) const { return impl_->sizes.takes(size); }
+
 std::vector<BitmapInfo> Qcow2Disk::bitmaps() const { return impl_->bitmaps.list(); }
 
 base::Result<void> Qcow2Disk::add_bitmap(std::string_view name, std::uint64_t granularity, bool enabled) {

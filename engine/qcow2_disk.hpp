@@ -95,6 +95,9 @@ class Qcow2Disk final : public Disk {
   [[nodiscard]] base::Result<void> resize(std::uint64_t size,
                                           Preallocation preallocation = Preallocation::off,
                                           base::Progress* progress = nullptr);
+  // Whether it can have that size, apart from bitmaps that can't follow: error usage or limit, as resize()
+  // would say it.
+  [[nodiscard]] base::Result<void> takes_size(std::uint64_t size) const;
 
   // Internal snapshots. `name` may be an id or a name for apply and remove (ids first, as in QEMU).
   [[nodiscard]] std::vector<SnapshotInfo> snapshots() const;

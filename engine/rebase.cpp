@@ -149,6 +149,7 @@ base::Result<void> Rebase::prepare() {
   tell_layers(below->get());
   RebaseSource source(image_->disk(), image_->file(), image_->backing(), below->get(), mode_);
   if (auto added = add_costs(plan_, source, *image_); !added) return added;
+  add_header_cost(plan_, *image_);
   return find_hazards(below->get());
 }
 
@@ -238,6 +239,7 @@ class Rename final : public ChainEdit {
     for (OpenImage* layer : layers_of(*image_)) plan_.before.push_back(state_of(*layer));
     plan_.after.push_back(plan_.before.front());
     plan_.changed.push_back(image_->file());
+    add_header_cost(plan_, *image_);
   }
 
   [[nodiscard]] base::Result<void> run(const EditOptions&, base::Progress&) override {

@@ -159,15 +159,14 @@ void Model::add_layer(const Setting& setting, std::optional<std::size_t> below) 
 
 namespace {
 
-// Of what differs, only what is no matter of QEMU's. What overlays stand on is changed only when that is insisted on,
-// which scripts of trees would have to; and there are no words for the keys of backing files.
+// Of what differs, only what is no matter of QEMU's; there are no words for the keys of backing files.
 std::optional<Operation> of_verbs(const Operation& possible, const Comparable& compared, const Model& model) {
   const auto encrypted = [](const Layer& layer) {
     return layer.setting.encryption != format::CryptMethod::none;
   };
-  const bool overlay = std::holds_alternative<AddOverlay>(possible);
-  if (on_tree(possible) && (!overlay || std::ranges::any_of(model.layers(), encrypted))) return {};
-  const bool ours = compared.met == Known::ended_without_closing || compared.met == Known::narrow_refcounts;
+  if (on_tree(possible) && std::ranges::any_of(model.layers(), encrypted)) return {};
+  const bool ours = compared.met == Known::ended_without_closing || compared.met == Known::narrow_refcounts ||
+                    compared.met == Known::held_or_not;
   return ours ? compared.operation : possible;
 }
 

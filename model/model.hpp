@@ -57,8 +57,9 @@ struct Layer {
 // What sequences may contain.
 enum class Scope : std::uint8_t {
   all,
-  verbs,  // only what ends the same way whenever programs do it: each closes the image, no count may reach its limit
-  peer,  // of that, what QEMU does too, and in the same way: known_differences.hpp
+  verbs,  // only what ends the same way whenever programs do it: each closes the image, no count may reach its limit, what
+          // was allocated is known; trees have no encrypted images
+  peer,   // of that, what QEMU does too, and in the same way: known_differences.hpp
 };
 
 class Model {

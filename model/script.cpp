@@ -91,14 +91,14 @@ class Writer {
       words += key_words();
       options += ",encrypt.key-secret=key";
     }
-    if (layer.below) words += "-u " + backing_words(*layer.below) + " ";
+    if (layer.below) words += "-u " + backing_words(layer.below) + " ";
     line(fmt::format("{}-o {} {} {}", words, options, layer.name, s.size));
   }
 
   void io(const std::string& command) { io_.push_back(command); }
   void end_io() {
     if (io_.empty()) return;
-    std::string words = "$io " + opening_words(model_, model_.used());
+    std::string words = "$io " + force() + opening_words(model_, model_.used());
     for (const auto& command : io_) words += fmt::format(" \\\n  -c '{}'", command);
     // An abort ends the program with a signal: that is what is wanted.
     if (io_.back() == "abort") words += " || true";
@@ -117,12 +117,15 @@ class Writer {
     const Layer& layer = model_.layers()[*below];
     return fmt::format("-b {} -F {}", layer.name, layer.raw ? "raw" : "qcow2");
   }
+  // Under its own name cowvet asks before it changes what others stand on, which for the model is part of the
+  // operation.
+  [[nodiscard]] std::string force() const { return scope_ == Scope::verbs ? "--force " : ""; }
   // Of a command on the tree: the key of encrypted images opens all of them.
   [[nodiscard]] std::string keys() const {
     return std::ranges::any_of(model_.layers(), is_encrypted) ? key_words() : "";
   }
   void rebase(std::size_t image, std::optional<std::size_t> below, const char* option = "") {
-    line(fmt::format("$img rebase {}-q {}-f qcow2 {} {}", keys(), option, backing_words(below),
+    line(fmt::format("$img rebase {}{}-q {}-f qcow2 {} {}", keys(), force(), option, backing_words(below),
                      model_.layers()[image].name));
   }
   void commit(std::size_t top, std::size_t base);
@@ -160,8 +163,8 @@ void Writer::commit(std::size_t top, std::size_t base) {
   const auto& layers = model_.layers();
   const auto& from = layers[chain[top]].name;
   const auto& into = layers[chain[base]].name;
-  if (scope_ == Scope::all) {
-    line(fmt::format("$img commit {}-q -f qcow2 --base {} --top {} {}", keys(), into, from,
+  if (scope_ != Scope::peer) {
+    line(fmt::format("$img commit {}{}-q -f qcow2 --base {} --top {} {}", keys(), force(), into, from,
                      layers[chain[0]].name));
   } else if (top == 0 && base == 1) {
     line(fmt::format("$img commit -q -f qcow2 {}", from));
@@ -175,7 +178,7 @@ void Writer::pull(std::size_t image, std::optional<std::size_t> base) {
   const auto& layers = model_.layers();
   if (scope_ == Scope::peer) return rebase(image, base);
   const auto onto = base ? fmt::format("--base {} ", layers[*base].name) : "";
-  line(fmt::format("$img pull {}-q -f qcow2 {}{}", keys(), onto, layers[image].name));
+  line(fmt::format("$img pull {}{}-q -f qcow2 {}{}", keys(), force(), onto, layers[image].name));
 }
 
 void Writer::remove_layer(const RemoveLayer& o) {
@@ -196,7 +199,8 @@ void Writer::add(const Operation& operation) {
     // The verb snapshot finds out the format, and takes no word about it.
     if (const std::string known = "-f qcow2 "; verb == "snapshot" && words.starts_with(known))
       words.erase(0, known.size());
-    line(fmt::format("$img {} {}{}{}", verb, options, words, after));
+    line(fmt::format("$img {} {}{}{}{}", verb, verb == "bitmap" ? std::string() : force(), options, words,
+                     after));
   };
   // With narrow refcounts the image may be unable to count so many owners, and stays as it is.
   const bool narrow = layer.setting.refcount_bits < 16;

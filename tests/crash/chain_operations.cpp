@@ -216,7 +216,7 @@ std::vector<Shape> shapes() {
   for (const auto& [name, like] : kinds)
     for (const std::size_t layers : {2U, 3U})
       all.push_back({fmt::format("{}, {} layers", name, layers), layers,
-                     [layers, like = like](ChainFiles& files) { make_layers(files, layers, like); }});
+                     [layers, kind = like](ChainFiles& files) { make_layers(files, layers, kind); }});
   return all;
 }
 

@@ -1,8 +1,8 @@
 // Crash states of short sequences of operations on chains, over all files of the chain. Promises: on each
 // state every layer that is still promised to be valid reads as before, no file has worse than leaks, one
 // more write into the active layer changes no other one; the operation done again ends as it does without a
-// crash. Short: each operation, and a share of the sequences of two; COWVET_LONG=1: all of two;
-// COWVET_SHARE=N one in N of them.
+// crash. Short: a share of single operations and of sequences of two; COWVET_LONG=1: all of both;
+// COWVET_SHARE=N one in N of two.
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -205,6 +205,10 @@ class Explorer {
     line("all", all);
   }
   [[nodiscard]] const std::vector<std::string>& violations() const { return violations_; }
+  [[nodiscard]] bool saw_enough() const {
+    const std::scoped_lock lock(mutex_);
+    return violations_.size() >= most_told;
+  }
 
  private:
   static void add(Row& to, const Row& row) {
@@ -218,10 +222,11 @@ class Explorer {
   }
   void tell(const Job& job, const std::string& what) {
     const std::scoped_lock lock(mutex_);
-    if (violations_.size() < 40) violations_.push_back(job.name() + ": " + what);
+    if (violations_.size() < most_told) violations_.push_back(job.name() + ": " + what);
   }
 
-  std::mutex mutex_;
+  static constexpr std::size_t most_told = 20;
+  mutable std::mutex mutex_;
   std::map<std::string, Row> rows_;
   std::vector<std::string> violations_;
 };
@@ -229,19 +234,21 @@ class Explorer {
 TEST(ChainCrashes, leave_every_layer_as_it_was) {
   const auto chains = shapes();
   const auto operations = chain_operations();
-  const std::uint64_t share = number("COWVET_SHARE", number("COWVET_LONG", 0) != 0 ? 1 : 40);
+  const bool whole = number("COWVET_LONG", 0) != 0;
+  const std::uint64_t share = number("COWVET_SHARE", whole ? 1 : 115);
   std::vector<Job> jobs;
-  std::size_t pairs = 0;
+  std::size_t singles = 0, pairs = 0;
   for (const auto& shape : chains)
     for (const auto& first : operations) {
-      jobs.push_back({&shape, {&first}});
+      if (whole || singles++ % 3 != 0) jobs.push_back({&shape, {&first}});
       for (const auto& second : operations)
         if (pairs++ % share == 0) jobs.push_back({&shape, {&first, &second}});
     }
   Explorer explorer;
   std::atomic<std::size_t> next = 0;
   const auto work = [&] {
-    for (std::size_t i = next++; i < jobs.size(); i = next++) explorer.explore(jobs[i]);
+    for (std::size_t i = next++; i < jobs.size() && !explorer.saw_enough(); i = next++)
+      explorer.explore(jobs[i]);
   };
   std::jthread other(work);
   work();

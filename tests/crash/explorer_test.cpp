@@ -2,11 +2,12 @@
 // a leak, every sector is what was last flushed or was written since, snapshots are as before or after the
 // operation; all that also after one more write, and after doing the operation again. Without COWVET_LONG a
 // share of the sequences of two is taken, the same each time; all of three with COWVET_LONG=1
-// COWVET_LENGTH=3.
+// COWVET_LENGTH=3, or, with COWVET_SHARE=N COWVET_PART=P, part P of N of them (N prime to 24).
 #include <algorithm>
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <unordered_set>
 
@@ -105,12 +106,29 @@ class Explorer {
   std::vector<std::string> violations_;
 };
 
+// What longer runs found.
+TEST(Crash, sequences_that_once_failed) {
+  const std::pair<std::string_view, std::vector<std::string_view>> once[] = {
+      // The old L1 table, given up by growing, passed for a lost one when its cluster was used again.
+      {"1 bit", {"widen refcounts", "grow", "snapshot"}}};
+  const auto all = operations();
+  const auto settings = configurations();
+  Explorer explorer({});
+  for (const auto& [setting, names] : once) {
+    std::vector<const Operation*> sequence;
+    for (const auto name : names) sequence.push_back(&*std::ranges::find(all, name, &Operation::name));
+    explorer.explore(*std::ranges::find(settings, setting, &Configuration::name), sequence);
+  }
+  for (const auto& violation : explorer.violations()) ADD_FAILURE() << violation;
+}
+
 TEST(Crash, sequences_leave_sound_images) {
   const auto all = operations();
   const auto settings = configurations();
   const bool whole = number("COWVET_LONG", 0) != 0;
   const std::uint64_t length = number("COWVET_LENGTH", 2);
   const std::uint64_t share = number("COWVET_SHARE", whole ? 1 : 23);  // one in so many of the longest
+  const std::uint64_t part = number("COWVET_PART", 0);  // which one; shorter ones come with the first
   struct Job {
     const Configuration* configuration;
     std::vector<const Operation*> sequence;
@@ -127,7 +145,7 @@ TEST(Crash, sequences_leave_sound_images) {
         }
       sequences = std::move(longer);
       for (const auto& sequence : sequences)
-        if (n < length || jobs.size() % share == 0)
+        if (n < length ? part == 0 : jobs.size() % share == part)
           jobs.push_back({&configuration, sequence});
         else
           jobs.push_back({nullptr, {}});

@@ -83,6 +83,16 @@ TEST_F(Cross, WhatTheVerbsWriteReadsAsTheModelSays) {
       {.seed = 7, .operations = 500, .most_shrinks = 60, .wishes = for_programs, .scope = Scope::verbs});
 }
 
+TEST_F(Cross, TreesThatTheVerbsChangeReadAsTheModelSays) {
+  const char* const cowvet = std::getenv("COWVET");
+  ASSERT_NE(cowvet, nullptr);
+  auto wishes = for_programs;
+  wishes.profile = Profile::chains;
+  expect_written_by(
+      cowvet, fmt::format("{} io", cowvet),
+      {.seed = 9, .operations = 300, .most_shrinks = 60, .wishes = wishes, .scope = Scope::verbs});
+}
+
 TEST_F(Cross, WhatTheVerbsWriteUnderTheNamesOfQemuReadsAsTheModelSays) {
   const char* const cowvet = std::getenv("COWVET");
   ASSERT_NE(cowvet, nullptr);

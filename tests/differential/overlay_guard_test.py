@@ -9,7 +9,7 @@ from pathlib import Path
 
 from programs import COWVET, cowvet, need, run, scratch
 
-need("qemu-img")
+need("qemu-img", "strace")
 complaints, tried = [], 0
 
 
@@ -81,6 +81,32 @@ with scratch() as name:
             assert said.code == 0, said
             said = cowvet(folder, "resize", "base", "5M")
             expect(said.code == 1 and "'over'" in said.err, f"an overlay on {base} was not found", said)
+        # A folder that can't be looked through is told, and keeps nobody from his image; one that was asked for does.
+        prepare(folder)
+        closed = ["strace", "-f", "-o", "/dev/null", "-E", "ASAN_OPTIONS=detect_leaks=0", "-e", "inject=getdents64:error=EACCES", COWVET]
+        said = run([*closed, "resize", "base", "5M"], folder)
+        expect(said.code == 0 and "base: warning: whether overlays stand on it is not known" in said.err, "a closed folder", said)
+        said = run([*closed, "resize", "--search", "elsewhere", "base", "6M"], folder)
+        expect(said.code == 1 and "'elsewhere'" in said.err, "a closed folder that was asked for", said)
+        said = cowvet(folder, "create", "-f", "qcow2", "nowhere-at-all/new", "1M")
+        expect(said.code == 1 and "warning" not in said.err, "no folder at all", said)
+        # A layer that was merged stands on the base still, and keeps it from the next merge: the refusal says why, and what to do.
+        prepare(folder)
+        for name, below in ("s1", "base"), ("s2", "s1"), ("active", "s2"):
+            said = run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", name], folder)
+            assert said.code == 0, said
+            run(["qemu-io", "-c", "write 0 64k", name], folder)
+        (folder / "over").unlink()
+        time.sleep(0.02)  # the times of files go by the clock's ticks
+        said = cowvet(folder, "commit", "--base", "base", "--top", "s1", "active")
+        expect(said.code == 0 and "s1 can't be used any more" in said.out, "the first merge", said)
+        again = ["commit", "--base", "base", "--top", "s2", "active"]
+        said = cowvet(folder, *again)
+        expect(said.code == 1 and "'s1'" in said.err and "('s1' last written before" in said.err and "can be removed" in said.err,
+               "a merged layer's reason", said)
+        (folder / "s1").unlink()
+        said = cowvet(folder, *again)
+        expect(said.code == 0, "the second merge", said)
         # A thousand files beside the image cost a few milliseconds.
         prepare(folder)
         (folder / "over").unlink()

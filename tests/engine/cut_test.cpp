@@ -1,6 +1,6 @@
 // What an emptied or shrunk image gives back: its file ends where its last owner does. What the changes did not free
 // themselves stays, also behind the end of all that is counted; and the file is cut only when the lowered counts are
-// durable, so that no crash leaves one that seems to have lost its end.
+// durable, so that no crash leaves counts of what lies behind its end.
 #include <algorithm>
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-"""Every mutant of the engine is caught: by the flat model, of one image or of trees, by the engine's crash tests, or by its tests of raw disks,
-within a bounded number of operations of a fixed seed. Prints which oracle caught which mutant, and after how many
+"""Every mutant of the engine is caught: by the flat model, of one image or of trees, by the crash tests of images and of
+chains, or by the tests of raw disks, within a bounded number of operations of a fixed seed. Prints which oracle caught which mutant, and after how many
 operations. A run without a mutant passes, and a mutant whose text left the engine's sources fails the test.
 """
 import concurrent.futures
@@ -14,7 +14,7 @@ import weave
 PROGRAM = Path(os.environ["COWVET_BUILD_DIR"], "tests", "mutants", "hunt")
 LEAST = 40
 PATIENCE = 120  # seconds for one oracle, after which a mutant that never ends is caught
-ORACLES = {"model": "*Hunt.*/all", "trees": "*Hunt.*/chains", "crash": "*Crash.*", "tests": "*RawDisk.*"}
+ORACLES = {"model": "*Hunt.*/all", "trees": "*Hunt.*/chains", "crash": "*Crash.*", "chains": "ChainCrashes.*", "tests": "*RawDisk.*"}
 
 
 def hunt(mutant, oracle):
