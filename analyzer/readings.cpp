@@ -109,7 +109,9 @@ std::vector<Reading> other_readings(const storage::Device& device, const Verdict
     if (header.extended_l2() == g.extended_l2() &&
         Geometry::make(g.cluster_bits(), g.refcount_order(), !header.extended_l2()))
       flip("feature/extl2-misflagged"_rule, format::incompatible_word["extended_l2"]);
-    flip("feature/data-file-misflagged"_rule, format::incompatible_word["external_data_file"]);
+    // That nothing is counted says that the data is elsewhere only where the counts can be believed.
+    if (header.external_data_file() || believable(g.cluster_bits(), g.refcount_order()))
+      flip("feature/data-file-misflagged"_rule, format::incompatible_word["external_data_file"]);
     for (std::uint32_t order = 0; order <= limits::max_refcount_order; ++order)
       if (order != header.v3.refcount_order && believable(g.cluster_bits(), order))
         readings.push_back(

@@ -116,18 +116,29 @@ class Refcounts {
   // A place that another structure claims as well, and whose bytes are no refcounts, is the other's: nothing
   // is written there.
   void leave_what_is_others() {
+    const bool noise = most_are_wrong();
     for (const auto& f : draft_.found("l2/points-at-metadata"_rule))
-      if (const auto entry = draft_.entry(f.where))
+      if (const auto entry = draft_.entry(f.where)) {
+        const std::uint64_t place = draft_.word(entry->offset) & format::entry_offset_mask;
+        if (noise) distrust_at(place, "refcount/block-overlap"_rule, false);
         for (const auto& [index, block] : made_)
-          if (index < blocks_.size() &&
-              blocks_[index] == (draft_.word(entry->offset) & format::entry_offset_mask))
-            blocks_[index] = 0;
+          if (index < blocks_.size() && blocks_[static_cast<std::size_t>(index)] == place)
+            blocks_[static_cast<std::size_t>(index)] = 0;
+      }
     for (const auto& f : draft_.found("l1/points-at-metadata"_rule))
       if (const auto entry = draft_.entry(f.where)) {
         const std::uint64_t place = draft_.word(entry->offset) & format::entry_offset_mask;
         if (l2_looks(draft_.bytes(place, g_.cluster_size()), g_, eof_).is_one())
           distrust_at(place, "refcount/block-overlap"_rule, false);
       }
+  }
+  // More refcounts are wrong than damage to refcounts explains: what is read as a block may be data.
+  [[nodiscard]] bool most_are_wrong() const {
+    std::uint64_t wrong = 0;
+    for (const auto rule : {"refcount/zero-in-use"_rule, "refcount/too-low"_rule, "refcount/too-high"_rule,
+                            "refcount/leak"_rule})
+      wrong += draft_.verdict().summary.of(rule).clusters;
+    return wrong > draft_.verdict().statistics.allocated_clusters / 2;
   }
   void distrust_at(std::uint64_t place, RuleId rule, bool stays) {
     for (std::uint64_t i = 0; i < blocks_.size(); ++i)

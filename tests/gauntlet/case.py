@@ -290,6 +290,8 @@ def repaired(trial, base, verdict, before, held, known, damaged, untouched, comp
         complain("a second repair writes", said, again)
     elif said.code == CLEAN and again.code != CLEAN:
         complain("a second repair complains", again)
+    if not verdict.settled and "undo" in VERBS:
+        trial.cowvet("undo", "second.undo")
     verdict.undone = undone(trial, whole, untouched, said, complain)
 
     if ours.code != CLEAN and "salvage" in VERBS:
