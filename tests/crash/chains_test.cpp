@@ -110,9 +110,11 @@ class Judge {
       const auto now = shown(files, name);
       if (!now) return name + " can't be read";
       const auto& later = after_.contains(name) ? after_.at(name) : old;
-      const bool fits = step_.partial && name == step_.active
-                            ? mixed_of(now->content, old.content, later.content)
-                            : now->content == old.content || now->content == later.content;
+      const bool active = name == step_.active;
+      const bool fits =
+          step_.partial && active
+              ? mixed_of(now->content, old.content, later.content)
+              : now->content == old.content || (step_.renames && active && now->content == later.content);
       if (!fits) return name + " reads as never before";
     }
     // What is made is not there, or whole.
