@@ -148,7 +148,7 @@ class DirectoryCheck {
     const bool whole = end_ == record_.directory_size && trusted_;
     // A size that the entries don't bear out must not claim what follows the directory.
     const std::uint64_t length = whole ? record_.directory_size : std::max(end_, fixed_size);
-    image_.regions.push_back({Kind::bitmap_directory, record_.directory_offset, length, "bitmap_directory"});
+    image_.regions.push_back({Kind::bitmap_directory, record_.directory_offset, length});
     if (memory_ > usual_memory)
       image_.report(
           extension<&BitmapsExtension::count>("security/bitmap-memory"_rule)

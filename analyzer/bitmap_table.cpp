@@ -37,7 +37,10 @@ void BitmapTables::check(const BitmapState& state, std::uint64_t entries) {
   const std::string where = state.where() + ".table";
   const std::uint64_t table_end = base::saturating_add(table.raw(), length);
   if (table_end <= format::limits::max_offset)
-    image_.regions.push_back({Kind::bitmap_table, table, length, where});
+    image_.regions.push_back({.kind = Kind::bitmap_table,
+                              .begin = table,
+                              .length = length,
+                              .index = static_cast<std::uint32_t>(state.index)});
   if (!image_.inside(table, length)) {
     image_.report(Finding{"bitmap/table-past-eof"_rule}
                       .at(where)
@@ -118,9 +121,11 @@ void BitmapTables::own(const BitmapState& state, std::uint64_t index, base::Host
 void BitmapTables::end_run(const BitmapState& state) {
   if (run_.clusters == 0) return;
   if (regions_ < most_regions) {
-    image_.regions.push_back({Kind::bitmap_data, base::HostOffset{run_.begin},
-                              run_.clusters * geometry_.cluster_size(),
-                              fmt::format("{}.table[{}]", state.where(), run_.entry)});
+    image_.regions.push_back({.kind = Kind::bitmap_data,
+                              .begin = base::HostOffset{run_.begin},
+                              .length = run_.clusters * geometry_.cluster_size(),
+                              .index = static_cast<std::uint32_t>(state.index),
+                              .entry = static_cast<std::uint32_t>(run_.entry)});
     ++regions_;
   } else {
     image_.doubt("the bitmaps' data is too scattered to follow all of it");

@@ -16,26 +16,34 @@ Claims::Claims(Image& image, MappingWalk& walk, const MetadataMap& metadata,
       geometry_(*image.geometry),
       naming_(image, walk.trees()),
       clusters_(std::move(clusters)),
-      counts_(clusters_.size()) {}
+      kept_of_each_(std::clamp(most_claims_in_all / std::max<std::size_t>(clusters_.size(), 1), least_claims,
+                               most_claims)),
+      counts_(clusters_.size()) {
+  claims_.reserve(clusters_.size() * kept_of_each_);  // growing would take half as much again
+}
 
 // Adds make(cluster), which stands for `refs` references, for each looked-at cluster of [first, last].
 template <class Make>
 void Claims::claim(std::uint64_t first, std::uint64_t last, std::uint32_t refs, Make&& make) {
-  const std::size_t kept_of_each =
-      std::clamp(most_claims_in_all / std::max<std::size_t>(clusters_.size(), 1), least_claims, most_claims);
   for (auto it = std::ranges::lower_bound(clusters_, first); it != clusters_.end() && *it <= last; ++it) {
     auto& count = counts_[static_cast<std::size_t>(it - clusters_.begin())];
     count.refs += refs;
-    if (++count.claims > kept_of_each) continue;
+    if (++count.claims > kept_of_each_) continue;
     claims_.push_back(make(*it));
     claims_.back().refs = refs;
   }
 }
 
-std::uint32_t Claims::layers_of(const std::vector<std::uint32_t>& trees) {
+std::uint32_t Claims::number_of(const std::vector<std::uint32_t>& trees) {
+  if (trees.size() == 1) return trees.front();
   const auto [it, fresh] = known_layers_.try_emplace(trees, static_cast<std::uint32_t>(layers_.size()));
-  if (fresh) layers_.push_back(trees);
-  return it->second;
+  if (fresh) layers_.push_back(&it->first);
+  return several | it->second;
+}
+
+std::span<const std::uint32_t> Claims::layers(const Claim& claim) const {
+  if ((claim.layers & several) == 0) return std::span(&claim.layers, 1);
+  return *layers_[claim.layers & ~several];
 }
 
 base::Result<void> Claims::collect() {
@@ -73,7 +81,7 @@ void Claims::group(const Group& group, unsigned) {
                    .kind = Kind::l2,
                    .active = use.active,
                    .copied = use.copied,
-                   .layers = layers_of(use.trees),
+                   .layers = number_of(use.trees),
                    .l1_index = group.l1_index,
                    .table = use.table.raw()};
     });
@@ -107,7 +115,7 @@ void Claims::owned(const Group& group, std::span<const Owned> items, unsigned) {
                    .active = item.active,
                    .copied = item.active && run.copied,
                    .entry = run.first + (compressed ? 0 : static_cast<std::uint32_t>(cluster - span.first)),
-                   .layers = layers_of(trees),
+                   .layers = number_of(trees),
                    .l1_index = group.l1_index,
                    .table = group.uses[item.use].table.raw()};
     });
@@ -131,10 +139,10 @@ bool Claims::implausible(const Claim& table) const {
 
 std::string Claims::where(const Claim& claim) const {
   if (claim.type == Claim::Type::metadata) {
-    if (claim.kind != Kind::refcount_block) return metadata_.regions()[claim.entry].where;
+    if (claim.kind != Kind::refcount_block) return metadata_.regions()[claim.entry].where();
     return fmt::format("refcount_block at {:#x}", claim.cluster << geometry_.cluster_bits());
   }
-  const auto entry = naming_.l1_entry(walk_.trees()[layers_[claim.layers].front()], claim.l1_index);
+  const auto entry = naming_.l1_entry(walk_.trees()[layers(claim).front()], claim.l1_index);
   return claim.type == Claim::Type::table ? entry : fmt::format("{}.l2[{}]", entry, claim.entry);
 }
 
@@ -146,11 +154,11 @@ GuestOffset Claims::guest(const Claim& claim) const {
 Owner Claims::owner(const Claim& claim) const {
   Owner owner{std::string(to_string(claim.kind)), where(claim), std::nullopt};
   if (claim.type == Claim::Type::data || claim.type == Claim::Type::compressed) {
-    const auto& tree = walk_.trees()[layers_[claim.layers].front()];
+    const auto& tree = walk_.trees()[layers(claim).front()];
     owner.guest = {guest(claim), geometry_.cluster_size(), naming_.layer(tree)};
   } else if (claim.type == Claim::Type::table) {
     owner.guest = {GuestOffset{claim.l1_index * geometry_.span()}, geometry_.span(),
-                   naming_.layer(walk_.trees()[layers_[claim.layers].front()])};
+                   naming_.layer(walk_.trees()[layers(claim).front()])};
   }
   return owner;
 }
@@ -158,8 +166,7 @@ Owner Claims::owner(const Claim& claim) const {
 void Claims::put_guest(findings::Finding& finding, const Claim& claim) const {
   if (claim.type == Claim::Type::metadata) return;
   const std::uint64_t length = claim.type == Claim::Type::table ? geometry_.span() : geometry_.cluster_size();
-  for (const auto tree : layers_[claim.layers])
-    naming_.put_guest(finding, walk_.trees()[tree], guest(claim), length);
+  for (const auto tree : layers(claim)) naming_.put_guest(finding, walk_.trees()[tree], guest(claim), length);
 }
 
 }  // namespace cowvet::analyzer

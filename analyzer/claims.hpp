@@ -20,7 +20,7 @@ struct Claim {
   bool active = false;       // the active layer refers to it
   bool copied = false;       // ... with COPIED set
   std::uint32_t entry = 0;   // data and compressed: index in the L2 table; metadata: index of the region
-  std::uint32_t layers = 0;  // which trees, as Claims::layers() knows them
+  std::uint32_t layers = 0;  // which trees, as Claims::layers() tells
   std::uint32_t refs = 0;
   std::uint64_t l1_index = 0;
   std::uint64_t table = 0;  // host offset of the L2 table, bytes
@@ -28,10 +28,10 @@ struct Claim {
 
 class Claims final : public Visitor {
  public:
-  static constexpr std::size_t most_clusters = 1U << 17;  // looked at in one walk
+  static constexpr std::size_t most_clusters = 1U << 15;  // looked at in one walk
   static constexpr std::size_t most_claims = 64;  // kept of one cluster; of very many clusters, fewer each
   static constexpr std::size_t least_claims = 4;
-  static constexpr std::size_t most_claims_in_all = 1U << 18;
+  static constexpr std::size_t most_claims_in_all = 1U << 17;
 
   // `clusters` are ascending, at most most_clusters.
   Claims(Image& image, MappingWalk& walk, const MetadataMap& metadata, std::vector<std::uint64_t> clusters);
@@ -56,13 +56,17 @@ class Claims final : public Visitor {
  private:
   template <class Make>
   void claim(std::uint64_t first, std::uint64_t last, std::uint32_t refs, Make&& make);
-  [[nodiscard]] std::uint32_t layers_of(const std::vector<std::uint32_t>& trees);
+  // Claims name a single tree by its number, and several by a number of their own: mostly it is one.
+  static constexpr std::uint32_t several = 1U << 31;
+  [[nodiscard]] std::uint32_t number_of(const std::vector<std::uint32_t>& trees);
+  [[nodiscard]] std::span<const std::uint32_t> layers(const Claim& claim) const;
 
   MappingWalk& walk_;
   const MetadataMap& metadata_;
   const format::Geometry geometry_;
   Naming naming_;
   std::vector<std::uint64_t> clusters_;
+  const std::size_t kept_of_each_;  // claims on one cluster
   struct Count {
     std::uint64_t refs = 0;
     std::size_t claims = 0;
@@ -70,7 +74,7 @@ class Claims final : public Visitor {
   std::vector<Count> counts_;               // by position in clusters_
   std::vector<std::uint64_t> implausible_;  // host offsets of L2 tables, ascending
   std::vector<Claim> claims_;
-  std::vector<std::vector<std::uint32_t>> layers_;
+  std::vector<const std::vector<std::uint32_t>*> layers_;  // by their numbers: keys of known_layers_
   std::map<std::vector<std::uint32_t>, std::uint32_t> known_layers_;
 };
 

@@ -120,7 +120,7 @@ class RegionCheck {
                    : std::max(key_end(), std::min(record_.length, usual_length));
     }
     if (record_.offset.raw() <= format::limits::max_offset - length)
-      image_.regions.push_back({Kind::luks, record_.offset, length, "luks"});
+      image_.regions.push_back({Kind::luks, record_.offset, length});
   }
 
   void judge_padding() {

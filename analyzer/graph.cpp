@@ -203,7 +203,7 @@ void Builder::measure_depths() {
 }
 
 Graph Builder::finish() {
-  for (std::size_t i = 0; i < due_.size(); ++i) {
+  for (std::size_t i = 0; i < due_.size(); ++i) {  // NOLINT(modernize-loop-convert): it grows meanwhile
     const auto index = due_[i];
     if (followed_.size() < graph_.nodes.size()) followed_.resize(graph_.nodes.size());
     if (followed_[index]) continue;

@@ -223,7 +223,7 @@ void check_header(Image& image) {
   if (auto whole = image.read(base::HostOffset{0}, cluster, cluster, "header");
       whole.size() > image.cluster0.size())
     image.cluster0 = std::move(whole);
-  image.regions.push_back({Kind::header, base::HostOffset{0}, cluster, "header"});
+  image.regions.push_back({Kind::header, base::HostOffset{0}, cluster});
   if (image.header.has_v3()) judge_header_length(image);
   judge_version_and_method(image);
   judge_size(image);

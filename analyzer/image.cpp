@@ -1,12 +1,34 @@
 #include "analyzer/image.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace cowvet::analyzer {
 
 using namespace findings::literals;
+
+std::string Region::where() const {
+  switch (kind) {
+    case Kind::header: return "header";
+    case Kind::active_l1: return "l1";
+    case Kind::snapshot_l1: return fmt::format("snapshot[{}].l1", index);
+    case Kind::refcount_table: return "refcount_table";
+    case Kind::snapshot_table: return "snapshot_table";
+    case Kind::luks: return "luks";
+    case Kind::bitmap_directory: return "bitmap_directory";
+    case Kind::bitmap_table: return fmt::format("bitmap[{}].table", index);
+    case Kind::bitmap_data: return fmt::format("bitmap[{}].table[{}]", index, entry);
+    case Kind::free:
+    case Kind::data:
+    case Kind::compressed:
+    case Kind::l2:
+    case Kind::refcount_block:
+    case Kind::contested: break;  // of many clusters at many places: no region
+  }
+  std::unreachable();
+}
 
 std::string SnapshotState::where() const { return fmt::format("snapshot[{}]", index); }
 std::string BitmapState::where() const { return fmt::format("bitmap[{}]", index); }
@@ -35,9 +57,12 @@ std::vector<std::byte> Image::read(base::HostOffset offset, std::uint64_t length
 }
 
 std::uint64_t label_budget(const Image& image) {
-  constexpr std::uint64_t least = 40ULL << 20;
-  return image.options.memory_limit.value_or(least +
-                                             (image.device.allocated() >> image.geometry->cluster_bits()));
+  if (image.options.memory_limit) return *image.options.memory_limit;
+  constexpr std::uint64_t usual = 40ULL << 20;
+  constexpr std::uint64_t of_a_snapshot = 320;  // its entry, its tree, its tables in a merge: see walk.cpp
+  const std::uint64_t taken =
+      std::min(image.snapshots.size() * of_a_snapshot, usual - LabelMap::least_budget());
+  return usual - taken + (image.device.allocated() >> image.geometry->cluster_bits());
 }
 
 void read_structures(Image& image) {

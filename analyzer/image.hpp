@@ -28,7 +28,10 @@ struct Region {
   Kind kind;
   base::HostOffset begin;
   std::uint64_t length = 0;  // bytes; 0 owns nothing
-  std::string where;         // path for findings: "snapshot[2].l1"
+  std::uint32_t index = 0;   // of the snapshot or the bitmap that it belongs to
+  std::uint32_t entry = 0;   // bitmap data: the entry of the bitmap's table that names its first cluster
+  // Path for findings: "snapshot[2].l1". Computed, since thousands of snapshots have as many regions.
+  [[nodiscard]] std::string where() const;
 };
 
 struct SnapshotState {
@@ -120,8 +123,8 @@ void check_bitmaps(Image& image);     // bitmap/*
 
 // All of these in their order. Afterwards image.geometry says whether there is something to walk.
 void read_structures(Image& image);
-// Bytes for labels: what the user says, or 40 MiB and a byte for each cluster that the file really holds. The geometry
-// is known.
+// Bytes for labels: what the user says, or 40 MiB less what snapshots take, and a byte for each cluster that the file
+// really holds. The geometry is known.
 [[nodiscard]] std::uint64_t label_budget(const Image& image);
 
 }  // namespace cowvet::analyzer

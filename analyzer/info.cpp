@@ -4,11 +4,14 @@
 
 #include <fmt/format.h>
 
+#include "base/checked.hpp"
+
 namespace cowvet::analyzer {
 
 namespace {
 
 constexpr std::uint64_t sector = format::limits::sector;
+constexpr std::uint64_t usual_piece = 64 * 1024;  // bytes of the snapshot table, read at once
 
 // Up to `length` bytes at `offset`, cut at the end of the file and before the first that can't be read.
 std::vector<std::byte> read_some(const storage::Device& device, std::uint64_t offset, std::uint64_t length) {
@@ -80,26 +83,34 @@ bool has_magic(const storage::Device& device) {
 
 }  // namespace
 
-// The table does not say how long it is: what is read
-// doubles until all entries fit.
+// The table does not say how long it is: it is read a piece at a time, each from the first entry that did not fit into
+// the piece before.
 std::vector<format::Snapshot> read_snapshots(const storage::Device& device, const format::Header& header) {
   const std::uint64_t offset = header.v2.snapshots_offset.raw();
   const std::uint32_t wanted = std::min(header.v2.nb_snapshots, format::limits::max_snapshots);
   if (wanted == 0) return {};
-  for (std::uint64_t length = 64 * 1024;; length *= 2) {
-    const auto table = read_some(device, offset, std::min(length, format::limits::max_snapshot_table));
-    const bool all_there = table.size() < length;
-    std::vector<format::Snapshot> list;
-    std::uint64_t position = 0;
-    while (list.size() < wanted && position < table.size()) {
-      auto step = format::parse_snapshot(base::ConstBytes(table).subspan(static_cast<std::size_t>(position)),
-                                         position);
+  std::vector<format::Snapshot> list;
+  std::uint64_t position = 0;
+  constexpr std::uint64_t longest = format::limits::max_snapshot_table;
+  for (std::uint64_t length = usual_piece; position < longest && length <= longest;) {
+    const std::uint64_t most = std::min(length, longest - position);
+    const auto piece = read_some(device, base::saturating_add(offset, position), most);
+    const std::size_t before = list.size();
+    std::uint64_t at = 0;
+    while (list.size() < wanted && at < piece.size()) {
+      auto step = format::parse_snapshot(base::ConstBytes(piece).subspan(static_cast<std::size_t>(at)),
+                                         position + at);
       if (!step.snapshot) break;
-      position += (step.snapshot->length() + 7) & ~std::uint64_t{7};
+      const std::uint64_t end = at + ((step.snapshot->length() + 7) & ~std::uint64_t{7});
+      if (end > piece.size() && piece.size() == most) break;  // its padding is not all there
+      at = end;
       list.push_back(std::move(*step.snapshot));
     }
-    if (list.size() == wanted || all_there) return list;
+    if (list.size() == wanted || piece.size() < most) break;
+    position += at;
+    length = list.size() == before ? length * 2 : usual_piece;
   }
+  return list;
 }
 
 std::vector<format::Bitmap> read_bitmaps(const storage::Device& device,

@@ -21,7 +21,7 @@ class Writer {
          const std::function<void(const LayoutRun&)>& visit)
       : image_(image), g_(*image.geometry), visit_(visit) {
     for (const auto& region : regions)
-      if (region.length != 0) names_.try_emplace(g_.cluster_of(region.begin).raw(), region.where);
+      if (region.length != 0) names_.try_emplace(g_.cluster_of(region.begin).raw(), region.where());
   }
   ~Writer() { flush(); }
   Writer(const Writer&) = delete;

@@ -10,6 +10,7 @@ namespace cowvet::analyzer {
 void MetadataMap::seal(const format::Geometry& geometry) {
   std::ranges::sort(blocks_);
   spans_.clear();
+  spans_.reserve(regions_.size());
   for (const auto& region : regions_) {
     // A bitmap's data is no structure that is known by itself: a wrong entry there must not hide an L2 table.
     if (region.length == 0 || region.kind == Kind::bitmap_data) continue;

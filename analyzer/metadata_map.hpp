@@ -16,7 +16,9 @@ namespace cowvet::analyzer {
 // Metadata whose place is known before the walk: nobody may take it for an L2 table.
 class MetadataMap {
  public:
-  explicit MetadataMap(std::vector<Region> regions) : regions_(std::move(regions)) {}
+  explicit MetadataMap(std::vector<Region> regions) : regions_(std::move(regions)) {
+    regions_.shrink_to_fit();
+  }
   void add_block(base::HostCluster block) { blocks_.push_back(block.raw()); }
   void seal(const format::Geometry& geometry);
   // Gives every region's clusters their label (refcount blocks are labelled by who has read their table).

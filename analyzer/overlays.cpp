@@ -46,7 +46,7 @@ base::Result<std::vector<std::string>> find_overlays(const std::string& base,
       return std::unexpected(std::move(list.error()));
     }
     for (const auto& name : list->files) {
-      auto file = folder == "." ? name : folder + '/' + name;
+      auto file = folder == "." ? name : fmt::format("{}/{}", folder, name);
       if (stands_on(file, state) && seen.insert(same(storage::look_at(file))).second)
         found.push_back(std::move(file));
     }

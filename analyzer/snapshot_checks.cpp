@@ -31,7 +31,8 @@ namespace {
 namespace limits = format::limits;
 
 constexpr std::uint64_t fixed_size = format::disk_size<SnapshotEntry>;
-constexpr std::uint64_t text_kept = 256;  // bytes
+constexpr std::uint64_t text_shown = 256;  // bytes
+constexpr std::uint64_t id_kept = 128;     // bytes: QEMU can't address longer ones
 
 Finding count_finding(const Image& image, findings::RuleId rule) {
   return header_finding<&HeaderV2::nb_snapshots>(image, rule);
@@ -69,6 +70,7 @@ class TableCheck {
   // What was seen so far, and in which element of image.snapshots first. Texts are known by their hashes: an id may
   // have 65535 bytes, and 65536 of them would not fit into memory.
   std::unordered_map<std::uint64_t, std::size_t> ids_, names_, l1_tables_;
+  std::vector<std::uint64_t> name_hashes_;  // of the elements of image.snapshots, which keep no names
   struct Numbered {
     std::uint64_t id;
     std::size_t index;
@@ -79,7 +81,7 @@ class TableCheck {
 void TableCheck::run(std::uint32_t count) {
   const bool whole = walk(count);
   if (table_.end() != 0 && begin_.raw() <= limits::max_offset - table_.end())
-    image_.regions.push_back({Kind::snapshot_table, begin_, table_.end(), "snapshot_table"});
+    image_.regions.push_back({Kind::snapshot_table, begin_, table_.end()});
   report_zeros(count);
   if (whole) look_behind();
   report_shadows();
@@ -126,25 +128,27 @@ bool TableCheck::walk(std::uint32_t count) {
 void TableCheck::keep(SnapshotState&& state) {
   state.data.extra.resize(
       std::min<std::size_t>(state.data.extra.size(), format::disk_size<format::SnapshotExtra>));
-  state.data.id.resize(std::min<std::size_t>(state.data.id.size(), text_kept));
-  state.data.name.resize(std::min<std::size_t>(state.data.name.size(), text_kept));
-  state.data.padding.clear();
+  state.data.extra.shrink_to_fit();
+  state.data.id.resize(std::min<std::size_t>(state.data.id.size(), id_kept));
+  state.data.id.shrink_to_fit();
+  state.data.name = {};
+  state.data.padding = {};
   image_.snapshots.push_back(std::move(state));
 }
 
 void TableCheck::compare(const SnapshotState& state) {
   const auto& s = state.data;
   compare_ids(state);
+  name_hashes_.push_back(std::hash<std::string_view>{}(s.name));
   if (!s.name.empty()) {
-    const auto [first, fresh] =
-        names_.try_emplace(std::hash<std::string_view>{}(s.name), image_.snapshots.size());
+    const auto [first, fresh] = names_.try_emplace(name_hashes_.back(), image_.snapshots.size());
     if (!fresh)
       image_.report(
           Finding{"snapshot/name-duplicate"_rule}
               .at(state.where() + ".name")
               .on(table_.place(table_.end() - s.name.size()), s.name.size())
               .in(s.id)
-              .found(Value::text(base::escape(s.name.substr(0, text_kept))))
+              .found(Value::text(base::escape(s.name.substr(0, text_shown))))
               .saying(fmt::format("{} has the same name.", image_.snapshots[first->second].where())));
   }
   if (s.entry.l1_size != 0 && s.entry.l1_table_offset.raw() != 0) {
@@ -180,7 +184,7 @@ void TableCheck::compare_ids(const SnapshotState& state) {
                       .at(state.where() + ".id")
                       .on(table_.place(table_.end() - s.name.size() - s.id.size()), s.id.size())
                       .in(s.id)
-                      .found(Value::text(base::escape(s.id.substr(0, text_kept))))
+                      .found(Value::text(base::escape(s.id.substr(0, text_shown))))
                       .saying(fmt::format("{} has the same id.", image_.snapshots[first->second].where())));
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(s.id.data(), s.id.data() + s.id.size(), number);
@@ -238,16 +242,17 @@ void TableCheck::report_shadows() {
   for (std::size_t i = 0; i < image_.snapshots.size(); ++i) {
     const auto& state = image_.snapshots[i];
     const auto& entry = state.data.entry;
-    // Only a name that is kept whole can be an id that QEMU can address.
-    if (state.data.name.empty() || state.data.name.size() != entry.name_size) continue;
-    const auto other = ids_.find(std::hash<std::string_view>{}(state.data.name));
+    // Only such a name can be an id that QEMU can address.
+    if (entry.name_size == 0 || entry.name_size > id_kept) continue;
+    const auto other = ids_.find(name_hashes_[i]);
     if (other == ids_.end() || other->second == i) continue;
-    const std::uint64_t name_at = fixed_size + entry.extra_data_size + entry.id_size;
+    const base::HostOffset name_at{places_[i].raw() + fixed_size + entry.extra_data_size + entry.id_size};
+    const auto name = image_.read(name_at, entry.name_size, id_kept, "snapshot_table");
     image_.report(Finding{"snapshot/name-shadows-id"_rule}
                       .at(state.where() + ".name")
-                      .on(base::HostOffset{places_[i].raw() + name_at}, entry.name_size)
+                      .on(name_at, entry.name_size)
                       .in(state.data.id)
-                      .found(Value::text(base::escape(state.data.name)))
+                      .found(Value::text(base::escape(format::as_text(name))))
                       .saying(fmt::format("It is the id of {}.", image_.snapshots[other->second].where())));
   }
 }

@@ -81,7 +81,10 @@ void check_l1(Image& image, SnapshotState& state, base::HostOffset at) {
   }
   if (!exists) return;
   state.l1_usable = true;
-  image.regions.push_back({Kind::snapshot_l1, offset, length, state.where() + ".l1"});
+  image.regions.push_back({.kind = Kind::snapshot_l1,
+                           .begin = offset,
+                           .length = length,
+                           .index = static_cast<std::uint32_t>(state.index)});
 
   if (!disk_size_possible(image, state.data)) return;
   const std::uint64_t disk = disk_size_of(image, state.data), needed = geometry.l1_entries(disk);

@@ -21,7 +21,7 @@ bool fits(base::HostOffset offset, std::uint64_t length) {
 
 Finding past_eof(const Image& image, findings::RuleId rule, const Region& region) {
   return Finding{rule}
-      .at(region.where)
+      .at(region.where())
       .on(region.begin, region.length)
       .wanted(Value::text(fmt::format("a file of at least {:#x} bytes", region.begin.raw() + region.length)))
       .found(Value::hex(image.eof));
@@ -54,7 +54,7 @@ void judge_l1_end(Image& image, const Region& region) {
 
 void place_l1(Image& image) {
   const auto& v2 = image.header.v2;
-  const Region region{Kind::active_l1, v2.l1_table_offset, std::uint64_t{v2.l1_size} * 8, "l1"};
+  const Region region{Kind::active_l1, v2.l1_table_offset, std::uint64_t{v2.l1_size} * 8};
   bool usable = true;
   const auto broken = [&](Finding&& finding) {
     image.report(std::move(finding));
@@ -89,7 +89,7 @@ void place_l1(Image& image) {
 void place_refcount_table(Image& image) {
   const auto& v2 = image.header.v2;
   const std::uint64_t length = v2.refcount_table_clusters * image.geometry->cluster_size();
-  const Region region{Kind::refcount_table, v2.refcount_table_offset, length, "refcount_table"};
+  const Region region{Kind::refcount_table, v2.refcount_table_offset, length};
   bool usable = true;
   const auto broken = [&](Finding&& finding) {
     image.report(std::move(finding));

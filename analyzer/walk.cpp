@@ -24,6 +24,7 @@ constexpr std::uint64_t slice_bytes = 4ULL << 20;    // L1 words in memory at on
 constexpr std::size_t rows_at_once = 4096;           // of L1 tables, read in one batch
 constexpr std::uint64_t batch_bytes = 1ULL << 20;    // L2 bytes a worker reads at once
 constexpr std::uint64_t merge_entries = 1ULL << 16;  // entries of a group that are merged at once
+constexpr std::size_t owned_at_once = 4096;          // shown to the visitor
 
 std::uint64_t entries_below(std::uint64_t eof, base::HostOffset table, std::uint64_t entries) {
   return table.raw() < eof ? std::min(entries, (eof - table.raw()) / 8) : 0;
@@ -55,6 +56,7 @@ class UseIndex {
 
 std::vector<Tree> trees_of(const Image& image) {
   std::vector<Tree> trees;
+  trees.reserve(image.snapshots.size() + 1);
   const auto add = [&](base::HostOffset l1, std::uint64_t declared, std::uint64_t disk_size) -> Tree& {
     trees.push_back({.l1 = l1,
                      .declared = declared,
@@ -222,8 +224,10 @@ EntryRun part_of(const EntryRun& run, std::uint32_t first, std::uint32_t end, st
   return part;
 }
 
+// Merges what the tables of a group own; show() takes what is in `out`, whenever that is much.
+template <class Show>
 void merge_lanes(const Group& group, std::vector<Lane>& lanes, std::uint32_t cluster_bits,
-                 std::vector<Owned>& out) {
+                 std::vector<Owned>& out, Show&& show) {
   struct Part {
     EntryRun run;
     std::uint32_t use;
@@ -243,6 +247,7 @@ void merge_lanes(const Group& group, std::vector<Lane>& lanes, std::uint32_t clu
       if (lane.run() != nullptr) begin = std::min(begin, std::max(at, lane.run()->first));
     }
     if (begin == ~0U) return;
+    if (out.size() >= owned_at_once) show();
     std::uint32_t end = ~0U;  // up to where nothing changes
     for (const auto& lane : lanes)
       if (const auto* run = lane.run())
@@ -320,6 +325,10 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
           id);
       lanes.push_back({&runs, 0, static_cast<std::uint32_t>(u)});
     }
+    const auto show_owned = [&] {
+      if (!worker.owned.empty()) visitor.owned(group, worker.owned, id);
+      worker.owned.clear();
+    };
     worker.owned.clear();
     if (lanes.size() == 1) {
       const auto use = lanes[0].use;
@@ -328,9 +337,9 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
           worker.owned.push_back(
               {.run = run, .refs = group.uses[use].refs, .active = group.uses[use].active, .use = use});
     } else if (lanes.size() > 1) {
-      merge_lanes(group, lanes, g.cluster_bits(), worker.owned);
+      merge_lanes(group, lanes, g.cluster_bits(), worker.owned, show_owned);
     }
-    if (!worker.owned.empty()) visitor.owned(group, worker.owned, id);
+    show_owned();
   };
 
   // Reads a piece of the tables of the groups [from, to) in one batch.
@@ -356,7 +365,7 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
     if (uses * (table_bytes / g.l2_entry_size()) > std::max(merge_entries, g.l2_entries())) {
       // Many layers differ here: go through their tables a piece at a time.
       const std::uint64_t piece =
-          std::max<std::uint64_t>(merge_entries / std::bit_ceil(uses), 4) * g.l2_entry_size();
+          std::max<std::uint64_t>(merge_entries / std::bit_ceil(uses), 2) * g.l2_entry_size();
       for (std::uint64_t first = 0; first < table_bytes; first += piece) {
         read(from, from + 1, first, std::min(piece, table_bytes));
         show(groups[from], worker.requests, first);
@@ -386,7 +395,7 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
   image_.progress.expect(tables_ << rules_.geometry.cluster_bits());
   // Each thread holds the uses of a step, which are many where thousands of layers differ.
   jobs = static_cast<unsigned>(
-      std::clamp<std::uint64_t>(2 * most_uses / std::max<std::size_t>(trees_.size(), 1), 1, jobs));
+      std::clamp<std::uint64_t>(most_uses / std::max<std::size_t>(trees_.size(), 1), 1, jobs));
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
     const std::uint64_t step =

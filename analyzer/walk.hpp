@@ -83,7 +83,8 @@ class Visitor {
     std::uint64_t missing = 0;  // bytes of the piece that are behind the end of the file
   };
   virtual void table(const Group&, const TableUse&, const Table&, unsigned /*worker*/) {}
-  // What the group owns, each host cluster at a guest position once; called after table() for all its uses.
+  // What the group owns, each host cluster at a guest position once; called after table() for all its uses,
+  // many of them a piece at a time.
   virtual void owned(const Group&, std::span<const Owned>, unsigned /*worker*/) {}
 };
 

@@ -72,7 +72,7 @@ struct Arguments::Parser {
   }
 };
 
-Arguments::Arguments(std::string verb, std::string summary, std::string examples)
+Arguments::Arguments(const std::string& verb, const std::string& summary, const std::string& examples)
     : parser_(std::make_unique<Parser>(verb, summary, examples)) {}
 Arguments::~Arguments() = default;
 
@@ -80,7 +80,7 @@ void Arguments::flag(std::string names, bool& on, std::string help) {
   parser_->remember(parser_->app.add_flag(std::move(names), on, std::move(help)));
 }
 
-void Arguments::text(std::string names, std::string& value, std::string what, std::string help) {
+void Arguments::text(std::string names, std::string& value, const std::string& what, std::string help) {
   parser_->remember(parser_->one(parser_->app.add_option(std::move(names), value, std::move(help)), what));
 }
 
@@ -91,8 +91,8 @@ void Arguments::texts(std::string names, std::vector<std::string>& values, std::
                         ->allow_extra_args(false));
 }
 
-void Arguments::word(std::string names, std::string& value, std::initializer_list<std::string_view> words,
-                     std::string help) {
+void Arguments::word(const std::string& names, std::string& value,
+                     std::initializer_list<std::string_view> words, std::string help) {
   const std::vector<std::string> allowed(words.begin(), words.end());
   auto* option = parser_->app.add_option_function<std::string>(
       names,
@@ -106,7 +106,7 @@ void Arguments::word(std::string names, std::string& value, std::initializer_lis
   parser_->remember(parser_->one(option, fmt::format("{}", fmt::join(allowed, "|"))));
 }
 
-void Arguments::number(std::string names, std::uint64_t& value, std::string help) {
+void Arguments::number(const std::string& names, std::uint64_t& value, std::string help) {
   auto* option = parser_->app.add_option_function<std::string>(
       names,
       [&value, names](const std::string& given) {
@@ -119,7 +119,7 @@ void Arguments::number(std::string names, std::uint64_t& value, std::string help
   parser_->remember(parser_->one(option, "N"));
 }
 
-void Arguments::size(std::string names, std::optional<std::uint64_t>& value, std::string help) {
+void Arguments::size(const std::string& names, std::optional<std::uint64_t>& value, std::string help) {
   auto* option = parser_->app.add_option_function<std::string>(
       names,
       [&value, names](const std::string& given) {

@@ -19,20 +19,20 @@ namespace cowvet::cli {
 class Arguments {
  public:
   // `examples` are lines of "command  # what it does" for the help.
-  Arguments(std::string verb, std::string summary, std::string examples);
+  Arguments(const std::string& verb, const std::string& summary, const std::string& examples);
   ~Arguments();
   Arguments(const Arguments&) = delete;
   Arguments& operator=(const Arguments&) = delete;
 
   // `names` as "-q,--quiet"; `what` is the value's name in the help. The values outlive parse().
   void flag(std::string names, bool& on, std::string help);
-  void text(std::string names, std::string& value, std::string what, std::string help);
+  void text(std::string names, std::string& value, const std::string& what, std::string help);
   void texts(std::string names, std::vector<std::string>& values, std::string what, std::string help);
-  void word(std::string names, std::string& value, std::initializer_list<std::string_view> words,
+  void word(const std::string& names, std::string& value, std::initializer_list<std::string_view> words,
             std::string help);
-  void number(std::string names, std::uint64_t& value, std::string help);
+  void number(const std::string& names, std::uint64_t& value, std::string help);
   // A number of bytes with qemu-img's suffixes: 512, 64k, 1.5G.
-  void size(std::string names, std::optional<std::uint64_t>& value, std::string help);
+  void size(const std::string& names, std::optional<std::uint64_t>& value, std::string help);
   // Options whose order counts: `seen` is called for each one when it is met.
   void step(std::string names, std::function<void()> seen, std::string help);
   void step(std::string names, const std::string& what, const std::function<void(const std::string&)>& seen,

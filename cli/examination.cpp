@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "analyzer/check.hpp"
+#include "analyzer/references.hpp"
 #include "base/fnv.hpp"
 
 namespace cowvet::cli {
@@ -11,9 +12,9 @@ namespace cowvet::cli {
 using findings::Severity;
 
 std::unique_ptr<storage::Device> open_data_file(const storage::Device& image, const Shared& shared) {
-  const auto info = analyzer::read_info(image, analyzer::Format::probe);
-  if (!info || !info->data_file_name || !info->header->external_data_file()) return nullptr;
-  auto device = open_quietly(*info->data_file_name, shared);
+  const auto named = analyzer::read_references(image);
+  if (!named || !named->data_file_name) return nullptr;
+  auto device = open_quietly(*named->data_file_name, shared);
   return device ? std::move(*device) : nullptr;
 }
 

@@ -6,7 +6,7 @@ namespace cowvet::cli {
 enum class Exit : int {
   success = 0,  // done; check: clean
   failed = 1,   // the request could not be met: wrong arguments, no such file, stopped
-  corrupt = 2,  // check: damaged; revert-check: not safe; salvage: with losses
+  corrupt = 2,  // check: damaged; revert-check: not safe; salvage: with losses; carve: nothing
   leaks =
       3,  // check: leaks only (or what else --fail-on counts below an error); revert-check: loss; salvage: inferred
   unsupported = 63,  // check: not a format that can be checked

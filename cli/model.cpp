@@ -82,24 +82,23 @@ class Limits {
   Limits(const Request& request, base::Progress& progress) : seconds_(request.seconds), progress_(progress) {
     const auto usual = request.with_peer() ? usual_peer_operations : usual_operations;
     operations_ = request.operations != 0 ? request.operations : seconds_ != 0 ? UINT64_MAX : usual;
-    by_time_ = operations_ == UINT64_MAX;
-    progress.expect(by_time_ ? seconds_ : operations_);
+    progress.expect(by_time() ? seconds_ : operations_);
   }
   [[nodiscard]] std::uint64_t operations() const { return operations_; }
-  [[nodiscard]] std::string_view unit() const { return by_time_ ? "seconds" : "operations"; }
+  [[nodiscard]] std::string_view unit() const { return by_time() ? "seconds" : "operations"; }
   // Whether to end before all operations are done.
   bool over(const model::Searched& so_far) {
     const auto elapsed = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - begin_).count());
-    const std::uint64_t done = by_time_ ? elapsed : so_far.operations;
+    const std::uint64_t done = by_time() ? elapsed : so_far.operations;
     progress_.advance(done - told_);
     told_ = done;
     return progress_.stop_requested() || (seconds_ != 0 && elapsed >= seconds_);
   }
 
  private:
+  [[nodiscard]] bool by_time() const { return operations_ == UINT64_MAX; }
   std::uint64_t seconds_, operations_ = 0, told_ = 0;
-  bool by_time_ = false;
   base::Progress& progress_;
   Clock::time_point begin_ = Clock::now();
 };

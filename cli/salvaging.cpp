@@ -11,30 +11,21 @@
 #include "cli/interrupt.hpp"
 #include "cli/meter.hpp"
 #include "cli/new_image.hpp"
+#include "cli/output_image.hpp"
 #include "cli/shared.hpp"
 #include "engine/chain.hpp"
 #include "engine/create.hpp"
-#include "engine/raw_disk.hpp"
 #include "repair/salvage.hpp"
 #include "repair/understood.hpp"
 #include "storage/naming.hpp"
-#include "storage/new_file.hpp"
 #include "storage/path_state.hpp"
 #include "storage/retries.hpp"
-#include "storage/wrapper.hpp"
 
 namespace cowvet::cli {
 
 namespace {
 
 using base::ErrorKind;
-
-// An output that is being made.
-struct Output {
-  std::string file;
-  std::unique_ptr<storage::NewFile> made;
-  std::unique_ptr<engine::OpenImage> image;
-};
 
 class Salvage {
  public:
@@ -135,26 +126,10 @@ class Salvage {
   }
 
   // An empty output whose disk has the layer's size.
-  base::Result<Output> make(const std::string& file, std::uint64_t size) {
-    Output output{.file = file, .made = nullptr, .image = nullptr};
-    auto made = storage::NewFile::begin(file, {.durable = true});
-    if (!made) return std::unexpected(made.error());
-    output.made = std::move(*made);
-    auto& device = output.made->device();
+  base::Result<OutputImage> make(const std::string& file, std::uint64_t size) {
     const auto options = creation(file, size);
     if (!options) return std::unexpected(options.error());
-    auto written = qcow2() ? engine::create_qcow2(device, nullptr, *options, progress_)
-                           : engine::resize_raw(device, size, engine::Preallocation::off, progress_);
-    if (!written) return std::unexpected(written.error());
-    engine::ChainOptions chain{.format = image_format(r_.format), .writable = true, .no_backing = true};
-    if (options->encrypt) chain.secret = options->encrypt->secret;
-    auto image = engine::open_image(
-        file, chain, [&](const std::string&, bool) -> base::Result<std::unique_ptr<storage::Device>> {
-          return std::make_unique<storage::Wrapper>(device);
-        });
-    if (!image) return std::unexpected(image.error());
-    output.image = std::move(*image);
-    return output;
+    return make_output(file, r_.format, *options, progress_);
   }
 
   // An image like the one that is salvaged.
@@ -212,7 +187,7 @@ class Salvage {
       report_.notes.push_back(
           fmt::format("the machine state of snapshot {} is not in its file: --snapshots internal keeps it",
                       base::escape(layer.snapshot)));
-    if (auto published = publish(*output); !published) return published;
+    if (auto published = output->publish(); !published) return published;
     return add(std::move(*done), file);
   }
 
@@ -221,17 +196,11 @@ class Salvage {
     if (!output) return about_file(r_.out, std::move(output.error()));
     auto done = repair::salvage_all(understood_->readable(), *output->image->qcow2(), options_, progress_);
     if (!done) return about_file(r_.out, std::move(done.error()));
-    if (auto published = publish(*output); !published)
+    if (auto published = output->publish(); !published)
       return about_file(r_.out, std::move(published.error()));
     for (auto& layer : *done)
       if (auto added = add(std::move(layer), r_.out); !added) return added;
     return {};
-  }
-
-  base::Result<void> publish(Output& output) {
-    if (auto closed = output.image->close(); !closed) return closed;
-    output.image.reset();
-    return output.made->publish();
   }
 
   base::Result<void> add(repair::SalvagedLayer layer, const std::string& file) {

@@ -27,6 +27,7 @@ Exit commit(std::span<char* const> arguments, Console& console);
 Exit rebase(std::span<char* const> arguments, Console& console);
 Exit pull(std::span<char* const> arguments, Console& console);
 Exit measure(std::span<char* const> arguments, Console& console);
+Exit carve(std::span<char* const> arguments, Console& console);
 Exit salvage(std::span<char* const> arguments, Console& console);
 Exit snapshot(std::span<char* const> arguments, Console& console);
 Exit resize(std::span<char* const> arguments, Console& console);
@@ -58,6 +59,7 @@ inline constexpr Verb verbs[] = {
     {"pull", "Copy what lies below an image into it", pull},
     {"measure", "Tell how much space a new image would take", measure},
     {"salvage", "Copy everything that can be read of a damaged image into new files", salvage},
+    {"carve", "Find deleted snapshots and earlier states that are still in the file", carve},
     {"snapshot", "List, take, apply and remove the snapshots inside an image", snapshot},
     {"resize", "Make a disk larger or smaller", resize},
     {"amend", "Change the options of an image", amend},

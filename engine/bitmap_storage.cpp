@@ -244,12 +244,10 @@ base::Result<void> Bitmaps::exchange_directory(std::vector<Clusters> old) {
   const auto tables = exchanged_;
   const auto note = place(encode_words(tables));
   if (!note) return std::unexpected(note.error());
-  if (!tables.empty())
-    if (auto noted =
-            note_scrap(image_, {{.at = base::HostOffset{note->first << image_.geometry().cluster_bits()},
-                                 .entries = tables.size()}});
-        !noted)
-      return noted;
+  const auto noted = note_scrap(
+      image_,
+      {{.at = base::HostOffset{note->first << image_.geometry().cluster_bits()}, .entries = tables.size()}});
+  if (!noted) return std::unexpected(noted.error());
   if (auto done = changes_.commit(true); !done) return done;
 
   auto fields = image_.fields();
@@ -274,8 +272,9 @@ base::Result<void> Bitmaps::exchange_directory(std::vector<Clusters> old) {
   old.push_back(*note);
   // The exchange is done, whatever becomes of the rest: told as an error, it would be taken back in memory alone. What
   // stays is noted, and counted down when the image is opened next.
-  for (const auto& run : old) (void)changes_.refcounts().lower(run);
-  if (!tables.empty() && changes_.settle()) (void)drop_scrap(image_, changes_);
+  bool lowered = true;
+  for (const auto& run : old) lowered = changes_.refcounts().lower(run).has_value() && lowered;
+  if (lowered && changes_.settle()) (void)drop_scrap(image_, changes_, *noted);
   return {};
 }
 

@@ -13,13 +13,13 @@ namespace cowvet::engine {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> hashes{"sha1",   "sha224",    "sha256", "sha384",
-                                                 "sha512", "ripemd160", "md5"};
+constexpr std::array<const char*, 7> hashes{"sha1",   "sha224",    "sha256", "sha384",
+                                            "sha512", "ripemd160", "md5"};
 
 base::Result<const EVP_MD*> find_hash(std::string_view name) {
   for (const auto known : hashes)
     if (known == name)
-      if (const EVP_MD* hash = EVP_get_digestbyname(known.data())) return hash;
+      if (const EVP_MD* hash = EVP_get_digestbyname(known)) return hash;
   return base::fail(base::ErrorKind::usage, fmt::format("the hash '{}' is not supported: cowvet knows {}",
                                                         base::escape(name), fmt::join(hashes, ", ")));
 }

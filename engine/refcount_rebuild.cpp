@@ -210,12 +210,11 @@ base::Result<void> change_refcount_order(Image& image, Changes& changes, std::ui
   if (!end) return std::unexpected(end.error());
   const auto old = changes.refcounts().own();
   const auto& v2 = image.fields().v2;
-  if (auto noted = note_scrap(
-          image,
-          {{.at = v2.refcount_table_offset,
-            .entries = (std::uint64_t{v2.refcount_table_clusters} << image.geometry().cluster_bits()) / 8}});
-      !noted)
-    return noted;
+  const auto noted = note_scrap(
+      image,
+      {{.at = v2.refcount_table_offset,
+        .entries = (std::uint64_t{v2.refcount_table_clusters} << image.geometry().cluster_bits()) / 8}});
+  if (!noted) return std::unexpected(noted.error());
   const auto count = [&](std::uint64_t c) { return changes.refcounts().get(c); };
   if (auto written = write_refcounts(image, order, *end, count, progress); !written) return written;
   image.tables.forget_all(TableKind::refcount_block);
@@ -223,7 +222,7 @@ base::Result<void> change_refcount_order(Image& image, Changes& changes, std::ui
   for (const auto& run : old)
     if (auto lowered = changes.refcounts().lower(run); !lowered) return lowered;
   if (auto done = changes.settle(); !done) return done;
-  return drop_scrap(image, changes);
+  return drop_scrap(image, changes, *noted);
 }
 
 base::Result<OwnerCounts> count_owners(Image& image, Changes& changes, const Bitmaps& bitmaps) {

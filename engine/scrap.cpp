@@ -5,7 +5,6 @@
 
 #include "engine/mapping_tree.hpp"
 #include "engine/refcount_rebuild.hpp"
-#include "format/scrap.hpp"
 
 namespace cowvet::engine {
 
@@ -15,10 +14,31 @@ constexpr auto scrap_type = static_cast<std::uint32_t>(format::ExtensionType::sc
 constexpr std::uint64_t most_surplus = 1ULL
                                        << 16;  // more owners than that too many are no trace of an operation
 
-std::vector<OwnExtension> others(const Image& image) {
+// What the header says.
+ScrapNote all_noted(const Image& image) {
+  const auto* data = image.header.extension(format::ExtensionType::scrap);
+  return data == nullptr ? ScrapNote{} : format::parse_scrap(*data).value_or(ScrapNote{});
+}
+
+// The same without the tables of a note.
+ScrapNote all_noted_but(const Image& image, const ScrapNote& note) {
+  auto records = all_noted(image);
+  std::erase_if(records, [&](const auto& r) {
+    return std::ranges::any_of(note, [&](const auto& n) { return n.offset == r.offset; });
+  });
+  return records;
+}
+
+// Makes `records` what the header says.
+base::Result<void> store(Image& image, const ScrapNote& records) {
   auto list = image.header.extensions();
   std::erase_if(list, [](const auto& e) { return e.type == scrap_type; });
-  return list;
+  if (!records.empty()) list.push_back({scrap_type, format::encode_scrap(records)});
+  return image.header.store(image.fields(), std::move(list), image.header.backing_name());
+}
+
+bool no_room(const base::Result<void>& stored) {
+  return !stored && stored.error().kind == base::ErrorKind::limit;
 }
 
 format::ReadCluster reader(const Image& image) {
@@ -105,39 +125,42 @@ base::Result<void> wipe(Image& image, Changes& changes, const format::ScrapRecor
 
 }  // namespace
 
-base::Result<void> note_scrap(Image& image, const std::vector<ScrapTable>& tables) {
-  std::vector<format::ScrapRecord> records;
+base::Result<ScrapNote> note_scrap(Image& image, const std::vector<ScrapTable>& tables) {
+  ScrapNote note;
   for (const auto& t : tables) {
     if (t.entries == 0) continue;
     const auto bytes = bytes_of(image, t.at, t.entries * 8);
     if (!bytes) return std::unexpected(bytes.error());
     const auto sum = format::scrap_checksum(*bytes, image.geometry(), reader(image));
     if (!sum) return base::fail(base::ErrorKind::usage, "a table can't be read: run cowvet check");
-    records.push_back({t.at, static_cast<std::uint32_t>(bytes->size()), *sum});
+    note.push_back({t.at, static_cast<std::uint32_t>(bytes->size()), *sum});
   }
-  if (records.empty()) return {};
-  auto list = others(image);
-  list.push_back({scrap_type, format::encode_scrap(records)});
-  auto stored = image.header.store(image.fields(), std::move(list), image.header.backing_name());
-  if (!stored && stored.error().kind == base::ErrorKind::limit) return {};
-  return stored;
+  if (note.empty()) return note;
+  // What an operation that failed has left stays noted, the newest of it where there is not room for all.
+  auto records = all_noted_but(image, note);
+  if (const auto all = records.size() + note.size(); all > format::most_scrap_records)
+    records.erase(records.begin(),
+                  records.begin() + static_cast<std::ptrdiff_t>(all - format::most_scrap_records));
+  records.insert(records.end(), note.begin(), note.end());
+  auto stored = store(image, records);
+  if (no_room(stored)) stored = store(image, note);
+  if (no_room(stored)) return ScrapNote{};
+  if (!stored) return std::unexpected(stored.error());
+  return note;
 }
 
-base::Result<void> drop_scrap(Image& image, Changes& changes) {
-  const auto* data = image.header.extension(format::ExtensionType::scrap);
-  if (data == nullptr) return {};
-  for (const auto& record : format::parse_scrap(*data).value_or(std::vector<format::ScrapRecord>{}))
+base::Result<void> drop_scrap(Image& image, Changes& changes, const ScrapNote& note) {
+  if (note.empty()) return {};
+  for (const auto& record : note)
     if (auto wiped = wipe(image, changes, record); !wiped) return wiped;
-  auto stored = image.header.store(image.fields(), others(image), image.header.backing_name());
-  if (!stored && stored.error().kind == base::ErrorKind::limit) return {};  // it explains nothing any more
-  return stored;
+  const auto stored = store(image, all_noted_but(image, note));
+  return no_room(stored) ? base::Result<void>{} : stored;  // it explains nothing any more
 }
 
 base::Result<void> recover_scrap(Image& image, Changes& changes, const Bitmaps& bitmaps) {
-  const auto* data = image.header.extension(format::ExtensionType::scrap);
-  if (data == nullptr) return {};
+  const auto note = all_noted(image);
   Reach reach(image, changes);
-  for (const auto& record : format::parse_scrap(*data).value_or(std::vector<format::ScrapRecord>{}))
+  for (const auto& record : note)
     if (auto added = reach.add(record); !added) return added;
   if (!reach.clusters().empty()) {
     const auto owners = count_owners(image, changes, bitmaps);
@@ -155,7 +178,7 @@ base::Result<void> recover_scrap(Image& image, Changes& changes, const Bitmaps& 
     if (auto done = MappingTree(image, changes).set_copied(); !done) return done;
     if (auto done = changes.settle(); !done) return done;
   }
-  return drop_scrap(image, changes);
+  return drop_scrap(image, changes, note);
 }
 
 }  // namespace cowvet::engine

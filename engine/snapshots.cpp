@@ -91,12 +91,11 @@ base::Result<void> Snapshots::create(const SnapshotFields& fields, std::uint64_t
   for (auto& word : unflagged) word &= ~format::copied_flag;
   const auto l1 = changes_.place(encode_l1(unflagged));
   if (!l1) return std::unexpected(l1.error());
-  auto noted = note_scrap(image_, {table_at(*l1, unflagged.size())});
+  const auto noted = note_scrap(image_, {table_at(*l1, unflagged.size())});
   // All that the snapshot will own, counted and durable.
-  if (noted) noted = tree_.raise(image_.l1);
-  if (!noted) {
+  if (auto raised = noted ? tree_.raise(image_.l1) : std::unexpected(noted.error()); !raised) {
     (void)changes_.refcounts().lower(*l1);
-    return noted;
+    return raised;
   }
   const auto undo = [&](base::Error error) -> base::Result<void> {
     (void)tree_.lower(image_.l1);  // at worst too high
@@ -133,7 +132,7 @@ base::Result<void> Snapshots::create(const SnapshotFields& fields, std::uint64_t
     return undo(done.error());
   }
   if (auto switched = switch_table(std::move(list), *table, length); !switched) return switched;
-  if (auto dropped = drop_scrap(image_, changes_); !dropped) return dropped;
+  if (auto dropped = drop_scrap(image_, changes_, *noted); !dropped) return dropped;
   // The state belongs to the snapshot; kept here it would be copied with every write.
   if (vm_state != 0)
     if (auto dropped = writer_.give_up(vm_begin, image_.l1.size() * span); !dropped) return dropped;
@@ -167,10 +166,9 @@ base::Result<void> Snapshots::remove(std::size_t index) {
   const auto snapshot = image_.snapshots[index];
   const auto l1 = read_snapshot_l1(image_.file, image_.geometry(), snapshot);
   if (!l1) return std::unexpected(l1.error());
-  if (auto noted =
-          note_scrap(image_, {{.at = snapshot.entry.l1_table_offset, .entries = snapshot.entry.l1_size}});
-      !noted)
-    return noted;
+  const auto noted =
+      note_scrap(image_, {{.at = snapshot.entry.l1_table_offset, .entries = snapshot.entry.l1_size}});
+  if (!noted) return std::unexpected(noted.error());
   auto list = image_.snapshots;
   list.erase(list.begin() + static_cast<std::ptrdiff_t>(index));
   std::uint64_t length = 0;
@@ -187,7 +185,7 @@ base::Result<void> Snapshots::remove(std::size_t index) {
       !lowered)
     return lowered;
   if (auto done = changes_.settle(); !done) return done;
-  if (auto done = drop_scrap(image_, changes_); !done) return done;
+  if (auto done = drop_scrap(image_, changes_, *noted); !done) return done;
   if (auto done = tree_.set_copied(); !done) return done;
   return changes_.settle();
 }
@@ -205,9 +203,10 @@ base::Result<void> Snapshots::apply(std::size_t index) {
 
   const auto table = changes_.place(encode_l1(l1));
   if (!table) return std::unexpected(table.error());
-  auto done = note_scrap(image_, {table_at(*table, l1.size()),
-                                  {.at = image_.fields().v2.l1_table_offset, .entries = image_.l1.size()}});
-  if (done) done = tree_.raise(l1);
+  const auto noted = note_scrap(
+      image_,
+      {table_at(*table, l1.size()), {.at = image_.fields().v2.l1_table_offset, .entries = image_.l1.size()}});
+  auto done = noted ? tree_.raise(l1) : std::unexpected(noted.error());
   if (!done) {
     (void)changes_.refcounts().lower(*table);
     return done;
@@ -226,7 +225,7 @@ base::Result<void> Snapshots::apply(std::size_t index) {
   if (auto lowered = tree_.lower(l1); !lowered) return lowered;
   if (auto lowered = changes_.refcounts().lower(before); !lowered) return lowered;
   if (auto settled = changes_.settle(); !settled) return settled;
-  return drop_scrap(image_, changes_);
+  return drop_scrap(image_, changes_, *noted);
 }
 
 }  // namespace cowvet::engine

@@ -7,8 +7,6 @@
 #include "fuzz/require.hpp"
 #include "fuzz/sparse_device.hpp"
 
-extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t room);
-
 namespace cowvet::fuzz {
 namespace {
 
@@ -51,8 +49,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t room,
                                                unsigned seed) {
-  const auto changed = seed % 4 == 0 ? std::nullopt
-                                     : cowvet::fuzz::mutate_structure(
-                                           {reinterpret_cast<std::byte*>(data), room}, size, seed / 4);
-  return changed ? *changed : LLVMFuzzerMutate(data, size, room);
+  return cowvet::fuzz::mutate_image(data, size, room, seed);
 }

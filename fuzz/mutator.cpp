@@ -6,6 +6,8 @@
 
 #include "fuzz/structures.hpp"
 
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t room);
+
 namespace cowvet::fuzz {
 
 namespace {
@@ -77,6 +79,13 @@ std::optional<std::size_t> mutate_structure(base::MutableBytes buffer, std::size
   }
   if (!image.store(place.offset, place.width, value)) return std::nullopt;
   return image.size();
+}
+
+std::size_t mutate_image(std::uint8_t* data, std::size_t size, std::size_t room, unsigned seed) {
+  const auto changed = seed % 4 == 0
+                           ? std::nullopt
+                           : mutate_structure({reinterpret_cast<std::byte*>(data), room}, size, seed / 4);
+  return changed ? *changed : LLVMFuzzerMutate(data, size, room);
 }
 
 }  // namespace cowvet::fuzz

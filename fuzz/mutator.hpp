@@ -3,6 +3,7 @@
 // same seed makes the same change; work is bounded whatever the image says.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 #include "base/bytes.hpp"
@@ -13,5 +14,9 @@ namespace cowvet::fuzz {
 // input was left as it is because nothing in it was found or there is no room.
 [[nodiscard]] std::optional<std::size_t> mutate_structure(base::MutableBytes buffer, std::size_t size,
                                                           unsigned seed);
+
+// libFuzzer's custom mutator for inputs that are images: three changes in four are of a structure, the others of any
+// byte.
+[[nodiscard]] std::size_t mutate_image(std::uint8_t* data, std::size_t size, std::size_t room, unsigned seed);
 
 }  // namespace cowvet::fuzz

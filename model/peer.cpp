@@ -115,9 +115,9 @@ Outcome Peer::does(const Sequence& sequence, Scope scope) {
       ++outcome.kinds[operation->index()];
     }
   const auto text = script(sequence, scope, Ending::open);
-  if (auto done = empty_folder(); !done) {
-    outcome.error = done.error();
-  } else if (done = write_file(folder_ / "script", std::as_bytes(std::span(text))); !done) {
+  auto done = empty_folder();
+  if (done) done = write_file(folder_ / "script", std::as_bytes(std::span(text)));
+  if (!done) {
     outcome.error = done.error();
   } else if (auto ran = run_(fmt::format("img='{}' io='{}' sh -x script", programs_.image, programs_.io));
              !ran) {

@@ -91,7 +91,7 @@ class Writer {
       words += key_words();
       options += ",encrypt.key-secret=key";
     }
-    if (layer.below) words += "-u " + backing_words(*layer.below) + " ";
+    if (layer.below) words += "-u " + backing_words(layer.below) + " ";
     line(fmt::format("{}-o {} {} {}", words, options, layer.name, s.size));
   }
 

@@ -72,8 +72,9 @@ Remedied find_l1(Draft& draft) {
   std::optional<L1Candidate> found;
   if (why == std::end(astray)) {
     why = std::ranges::find_if(strange, [&](RuleId rule) { return draft.any(rule); });
-    if (why == std::end(strange) || tables_behind(draft, draft.header().v2.l1_table_offset.raw(),
-                                                  draft.geometry().l1_entries(draft.header().v2.size)) != 0)
+    const std::uint64_t at = draft.header().v2.l1_table_offset.raw();
+    const std::uint64_t needed = draft.geometry().l1_entries(draft.header().v2.size);
+    if (why == std::end(strange) || tables_behind(draft, at, needed) != 0 || cut_off(draft, at, needed))
       return {};
     found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
     if (!found) return {};
@@ -149,6 +150,8 @@ Remedied count_l1_entries(Draft& draft) {
 Remedied mend_header(Draft& draft) {
   if (!draft.verdict().geometry) return {};
   if (draft.verdict().inferred) return write_what_was_inferred(draft);
+  const auto writes = draft.writes();
+  if (auto done = mend_header_fields(draft); !done || draft.writes() != writes) return done;
   if (auto done = count_l1_entries(draft); !done) return done;
   return find_l1(draft);
 }

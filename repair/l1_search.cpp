@@ -42,6 +42,22 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
 
 }  // namespace
 
+bool cut_off(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
+  const std::uint64_t eof = draft.image().size();
+  if (offset >= eof || entries == 0 || entries > most_entries || entries * 8 > eof - offset) return false;
+  const auto bytes = draft.bytes(offset, entries * 8);
+  const base::BigEndianTable<std::uint64_t> words(bytes);
+  bool behind = false;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::uint64_t table = words[i] & format::entry_offset_mask;
+    if (words[i] == 0) continue;
+    if ((words[i] & format::l1_word.reserved_mask) != 0 || table % draft.geometry().cluster_size() != 0)
+      return false;
+    behind = behind || table >= eof;
+  }
+  return behind;
+}
+
 std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
   return judge(draft, offset, entries).tables;
 }

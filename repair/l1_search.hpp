@@ -17,6 +17,8 @@ struct L1Candidate {
 
 // The L2 tables that the table of so many entries at `offset` names; 0 when it is no L1 table.
 [[nodiscard]] std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
+// Whether the table is one, and some of its L2 tables lie behind the file's end: it is right where it is.
+[[nodiscard]] bool cut_off(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
 [[nodiscard]] std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries);
 
 }  // namespace cowvet::repair

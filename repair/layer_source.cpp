@@ -99,6 +99,7 @@ LayerSource::Told LayerSource::tell(std::uint64_t at) {
   if (!piece)  // there is always one below the size
     piece =
         Piece{.begin = at, .length = layer_.size - at, .kind = Piece::Kind::lost, .why = "it is not mapped"};
+  if (options_.judge) piece = options_.judge(*piece);
   std::uint64_t end = std::min(piece->end(), layer_.size);
   std::optional<Piece> previous, plain;
   if (previous_ && at < options_.previous->size) {

@@ -3,6 +3,7 @@
 // are safe from several threads.
 #pragma once
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,7 +40,8 @@ struct LayerOptions {
   const engine::Disk* below = nullptr;  // the backing file, if its content is copied as well
   bool target_backed = false;           // otherwise: the target has a backing file, which shows through
   std::shared_ptr<const engine::Cipher> cipher = nullptr;
-  std::uint64_t unit = 1;  // the target's clusters, when they are written whole
+  // When given: says what of each piece can be had, as the image's metadata alone does not.
+  std::function<Piece(const Piece&)> judge = {};
 };
 
 class LayerSource final : public engine::CopySource {

@@ -27,7 +27,8 @@ class Salvage {
                         .plain_layer = image_.plain_layer(layer),
                         .below = options_.below,
                         .target_backed = options_.target_backed,
-                        .cipher = options_.cipher});
+                        .cipher = options_.cipher,
+                        .judge = options_.judge});
     std::vector<FateRange> lost;
     engine::CopyOptions how{.jobs = options_.jobs};
     how.lost = [&](std::uint64_t at, std::uint64_t length, const std::string& why) {

@@ -2,6 +2,7 @@
 // the image is only read; a range that can't be read is zeros in the copy and told as lost, never anything else; what
 // layers share in the image they share in the copy.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,7 +31,8 @@ struct SalvageOptions {
   const engine::Disk* below = nullptr;  // the backing file, when its content is copied as well
   bool target_backed = false;           // otherwise: the target has a backing file
   bool compress = false;
-  unsigned jobs = 0;  // threads; 0: as many as there are cores
+  std::function<Piece(const Piece&)> judge = {};  // of salvage_layer(): see LayerOptions
+  unsigned jobs = 0;                              // threads; 0: as many as there are cores
 };
 
 // The image as the salvage reads it.

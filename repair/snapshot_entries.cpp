@@ -1,7 +1,6 @@
-// Entries of the snapshot table one of whose sizes is wrong, and snapshots whose L1 table is counted or placed wrongly. Promises: one
-// field of an entry is changed, and only where a single value makes the entry, and what follows it, read soundly.
-#include "repair/snapshot_entries.hpp"
-
+// Entries of the snapshot table one of whose sizes is wrong, and snapshots whose L1 table is counted or
+// placed wrongly. Promises: one field of an entry is changed, and only where a single value makes the entry,
+// and what follows it, read soundly.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -240,7 +239,7 @@ Remedied mend_l1(Draft& draft) {
       if (action == nullptr) continue;
       if (auto done = put_number<std::uint32_t>(draft, *action, place + l1_size_at, needed); !done)
         return done;
-    } else if (const auto found = search_l1(draft, needed)) {
+    } else if (const auto found = cut_off(draft, offset, needed) ? std::nullopt : search_l1(draft, needed)) {
       auto* action = draft.may_act(
           why.rule, Consent::choice, set_l1,
           place_from(why,

@@ -1,5 +1,5 @@
-// What the snapshot table still holds behind an entry that was overwritten. Promises: an entry counts only when all of it reads soundly
-// and something sound, or nothing, follows it.
+// What the snapshot table still holds behind an entry that was overwritten. Promises: an entry counts only
+// when all of it reads soundly and something sound, or nothing, follows it.
 #pragma once
 #include <vector>
 

@@ -198,7 +198,10 @@ class Snapshots {
     for (const auto& lost : draft_.verdict().lost_snapshots) {
       if (std::ranges::any_of(
               listed_,
-              [&](const auto& s) { return s.entry.l1_table_offset == lost.data.entry.l1_table_offset; }) ||
+              [&](const auto& s) {
+                return s.entry.l1_table_offset == lost.data.entry.l1_table_offset ||
+                       (s.id == lost.data.id && s.name == lost.data.name);
+              }) ||
           draft_.abandoned(lost.data.entry.l1_table_offset.raw()))
         continue;
       const Place place{

@@ -59,6 +59,14 @@ base::Result<std::unique_ptr<Understood>> Understood::open(const storage::Device
     return base::fail(
         base::ErrorKind::wrong_format,
         "neither a header nor the content tells the size of its clusters: nothing can be copied");
+  // A data file that nobody named before, and that is not there, is no better reading than the header's own.
+  if (verdict.header->external_data_file() && options.data_file == nullptr && u.plain_ &&
+      !u.plain_->header().external_data_file()) {
+    u.device_ = &image;
+    u.best_.emplace(View(image, u.plain_->header(), u.plain_->geometry(), view));
+    u.read_names();
+    return result;
+  }
   u.device_ = plan.changes_anything() ? &u.plan_->planned.draft->image() : &image;
   u.best_.emplace(*u.device_, *verdict.header, *verdict.geometry, view);
   for (const auto& action : plan.actions)

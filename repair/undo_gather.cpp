@@ -35,6 +35,10 @@ class Gatherer {
     const std::uint64_t end = up(range.end, sector);
     while (at < end) {
       if (progress_.stop_requested()) return base::fail(ErrorKind::cancelled, "stopped: nothing was changed");
+      if (const auto next = empty_until(at, end); next > at) {
+        at = next;
+        continue;
+      }
       const auto piece = piece_at(at, end);
       if (auto looked = examine(piece); !looked) return looked;
       progress_.advance(piece.end - at);
@@ -50,6 +54,17 @@ class Gatherer {
     std::uint64_t begin = 0, end = 0;
     enum class Kind : std::uint8_t { data, hole, beyond } kind = Kind::data;
   };
+
+  // As far as nothing is, on both sides: holes of any length cost nothing.
+  [[nodiscard]] std::uint64_t empty_until(std::uint64_t at, std::uint64_t end) const {
+    for (const auto* device : {&image_, &wanted_}) {
+      if (at >= device->size()) continue;
+      const auto extent = device->extent(at);
+      if (!extent.hole) return at;
+      if (extent.end < device->size()) end = std::min(end, down(extent.end, sector));
+    }
+    return std::max(at, end);
+  }
 
   // The beginning of [at, end) that is of one kind; of a hole, whole units as far as they belong to it.
   [[nodiscard]] Piece piece_at(std::uint64_t at, std::uint64_t end) const {

@@ -31,6 +31,9 @@ constexpr Kind of_l2[] = {{"l2/data-unaligned"_rule},
                           {"extl2/subcluster-past-eof"_rule},
                           {"l2/reserved"_rule}};
 
+constexpr RuleId past_eof[] = {"l1/entry-past-eof"_rule, "l1/entry-partial-eof"_rule, "l2/past-eof"_rule,
+                               "extl2/subcluster-past-eof"_rule};
+
 }  // namespace
 
 bool sense_without_reserved(const Draft& draft, const EntryPlace& place) {
@@ -63,16 +66,19 @@ std::vector<Vacancy> vacancies(const Draft& draft, bool l1) {
                     .shared = kind.shared});
   };
   const auto kinds = l1 ? std::span<const Kind>(of_l1) : std::span<const Kind>(of_l2);
+  // What was cut off with the end of the file lies nowhere else in it.
+  const bool cut = draft.any("file/truncated"_rule);
   for (const auto& kind : kinds)
-    for (const auto& f : draft.found(kind.rule)) {
-      auto guest = f.guest;
-      if (kind.shared && guest.size() > 1) guest.resize(1);
-      add(kind, f.where, std::move(guest));
-      if (kind.shared)
-        for (const auto& owner : f.owners)
-          add(kind, owner.where,
-              owner.guest ? std::vector{*owner.guest} : std::vector<findings::GuestRange>{});
-    }
+    if (!cut || std::ranges::find(past_eof, kind.rule) == std::end(past_eof))
+      for (const auto& f : draft.found(kind.rule)) {
+        auto guest = f.guest;
+        if (kind.shared && guest.size() > 1) guest.resize(1);
+        add(kind, f.where, std::move(guest));
+        if (kind.shared)
+          for (const auto& owner : f.owners)
+            add(kind, owner.where,
+                owner.guest ? std::vector{*owner.guest} : std::vector<findings::GuestRange>{});
+      }
   return list;
 }
 

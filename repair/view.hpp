@@ -93,6 +93,11 @@ class View {
   // A snapshot of this image by an entry that was found elsewhere.
   [[nodiscard]] Layer layer_of(const format::Snapshot& snapshot) const;
 
+  // Whether the host cluster at `host` holds metadata of the header and the layers above, as far as that is known.
+  [[nodiscard]] bool owned(std::uint64_t host) const {
+    return owned_.first_in(host, host + 1, geometry_).has_value();
+  }
+
   // All pieces of [0, layer.end) in order, without gaps; runs that continue each other come as one. Stops when `use`
   // answers false.
   void visit(const Layer& layer, const std::function<bool(const Piece&)>& use) const;

@@ -174,9 +174,7 @@ Piece Walk::stored(Piece piece, format::L2Entry entry) const {
     piece.length = std::min(piece.length, end - piece.host);
     return piece;
   }
-  piece.kind = Kind::zero;
-  piece.why = "its cluster is cut by the end of the file";
-  return piece;
+  return lost(piece, "its cluster is cut by the end of the file");
 }
 
 Piece Walk::standard(Piece piece, format::L2Entry entry) const {

@@ -31,15 +31,15 @@ TEST(BitmapChecks, HandOnOneRegionForEachRunOfData) {
   ASSERT_EQ(data.size(), 2U);
   EXPECT_EQ(data[0].begin.raw(), place.data.at(0));
   EXPECT_EQ(data[0].length, 3U * 512);
-  EXPECT_EQ(data[0].where, "bitmap[0].table[0]");
+  EXPECT_EQ(data[0].where(), "bitmap[0].table[0]");
   EXPECT_EQ(data[1].begin.raw(), place.data.at(4));
   EXPECT_EQ(data[1].length, 512U);
-  EXPECT_EQ(data[1].where, "bitmap[0].table[4]");
+  EXPECT_EQ(data[1].where(), "bitmap[0].table[4]");
   const auto table = checked.regions(Kind::bitmap_table);
   ASSERT_EQ(table.size(), 1U);
   EXPECT_EQ(table[0].begin.raw(), place.table.offset);
   EXPECT_EQ(table[0].length, 32U * 8);
-  EXPECT_EQ(table[0].where, "bitmap[0].table");
+  EXPECT_EQ(table[0].where(), "bitmap[0].table");
   const auto directory = checked.regions(Kind::bitmap_directory);
   ASSERT_EQ(directory.size(), 1U);
   EXPECT_EQ(directory[0].length, image.layout.bitmap_directory.length);

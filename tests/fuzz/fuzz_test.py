@@ -33,7 +33,7 @@ def fuzz(target, folder, hurt):
     places = [folder / name] + ([committed] if committed.is_dir() else [])
     words = [FUZZERS / target, "-rss_limit_mb=512", "-timeout=30", "-max_len=65536", "-print_final_stats=1",
              f"-artifact_prefix={hurt}/{name}-", "-verbosity=1"]
-    dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in ("check", "records", "l2") else []
+    dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in ("check", "repair", "records", "l2") else []
 
     begun = time.monotonic()
     log = hurt / f"{name}.log"

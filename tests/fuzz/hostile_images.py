@@ -84,6 +84,25 @@ def snapshots_with_one_l1(path):
         image.put(16 * cluster, table)
 
 
+def snapshots_that_all_differ(path):
+    """As many snapshots as a table may have, with long ids and names, and an L1 table each; all counted rightly."""
+    cluster, count, entry_size = 512, 65536, 40 + 16 + 256 + 256
+    table = b"".join(
+        struct.pack(">QIHHIIQII", (count + i) * cluster, 1, 256, 256, i, 0, 0, 0, 16) + struct.pack(">QQ", 0, 64 * cluster)
+        + b"%0256d" % i + b"%0256x" % i for i in range(count))
+    tables = count + count + len(table) // cluster  # what the first clusters, the L1 tables and the snapshot table end at
+    blocks = 1 << 10
+    refcounts = tables + blocks
+    clusters = refcounts + blocks // 64
+    with Sparse(path, clusters * cluster) as image:
+        image.put(0, header(9, 64 * cluster, l1=(cluster, 1), refcounts=(refcounts * cluster, blocks // 64),
+                            snapshots=(2 * count * cluster, count)))
+        image.put(count * cluster, bytes(count * cluster))
+        image.put(2 * count * cluster, table)
+        image.put(tables * cluster, struct.pack(f">{clusters}H", *([1, 1] + [0] * (count - 2) + [1] * (clusters - count))))
+        image.put(refcounts * cluster, words([(tables + i) * cluster for i in range(blocks)]))
+
+
 def garbage_refcount_table(path):
     """A refcount table of 8 MiB of garbage."""
     cluster = 65536
@@ -135,6 +154,6 @@ def one_stream_for_all(path):
         image.put(5 * cluster, stream)
 
 
-ALL = [long_hole, one_l2_for_all, snapshots_with_one_l1, garbage_refcount_table, tables_into_a_hole,
+ALL = [long_hole, one_l2_for_all, snapshots_with_one_l1, snapshots_that_all_differ, garbage_refcount_table, tables_into_a_hole,
        overlapping_streams, one_stream_for_all]
 CLUSTER_BITS = {long_hole: 9, one_l2_for_all: 21, one_stream_for_all: 21}  # 16 elsewhere

@@ -82,7 +82,7 @@ def keep(folder, content):
 
 def make(corpus_tool, source, folder):
     """Fills folder/TARGET/ for every target; returns how many images became seeds of the whole check."""
-    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "operations", "libvirt")}
+    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "repair", "operations", "libvirt")}
     for place in targets.values():
         place.mkdir(parents=True, exist_ok=True)
     subprocess.run([corpus_tool, "build", folder / "images"], check=True, stdout=subprocess.DEVNULL)
@@ -91,9 +91,11 @@ def make(corpus_tool, source, folder):
         content = image.read_bytes() if image.stat().st_size <= LONGEST else None
         if content and content.startswith(MAGIC):
             keep(targets["check"], content)
+            keep(targets["repair"], content)
             used += 1
         elif (pieces := described(image)) is not None:
             keep(targets["check"], pieces)
+            keep(targets["repair"], pieces)
             used += 1
         with open(image, "rb") as file:
             keep(targets["records"], file.read(1024))

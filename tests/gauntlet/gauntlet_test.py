@@ -1,9 +1,11 @@
 """The gauntlet: every kind of damage on every image that has what it hurts, and each through all that is promised of a repair
 (case.py). Prints a table with a row for each kind, one with a row for each image, and what went wrong.
 
-A sample that is the same each time takes part in CI (COWVET_EACH: of another size); COWVET_LONG=1 takes all. The long run writes what it found to a file
-(build/gauntlet/ of the tree, named after the program's digest) and goes on there when it was stopped. Words on the command
-line name parts of kinds or images ("base:4k" for images); `--remembered` stops at what an earlier long run found; `--show` prints complaints in full.
+A sample that is the same each time takes part in CI (COWVET_EACH: of another size); COWVET_LONG=1 takes all. The long run writes
+what it found to a file (build/gauntlet/ of the tree, named after the program's digest) and goes on there when it was stopped.
+Words on the command line name parts of kinds or images ("base:4k" for images); `--remembered` stops at what an earlier long run
+found; `--markdown` prints the tables for docs/repair-proof.md; `--show` prints complaints in full, and what the repair said of
+the cases that fall short. COWVET_KEEP names a folder for the images of such cases.
 """
 import concurrent.futures
 import hashlib
@@ -141,9 +143,10 @@ def main():
             cases = sample(cases, SAMPLE)
         os.makedirs(Path(scratch) / "cases")
         verdicts = run_all(cases, Path(scratch) / "cases", memory_file())
-    print(*table.lines(verdicts), sep="\n")
+    markdown = "--markdown" in sys.argv
+    print(*table.lines(verdicts, "kind", markdown), sep="\n")
     print()
-    print(*table.lines(verdicts, "base"), sep="\n")
+    print(*table.lines(verdicts, "base", markdown), sep="\n")
     wrong = [verdict for verdict in verdicts if verdict["complaints"]]
     for verdict in wrong:
         for complaint in verdict["complaints"]:

@@ -91,6 +91,20 @@ TEST_F(UndoFiles, give_back_bytes_length_and_holes) {
   EXPECT_TRUE(undo_with(image(), undo_file)->already);
 }
 
+// A terabyte of nothing is cut off, and comes back, without being looked at.
+TEST_F(UndoFiles, of_a_long_hole_are_short) {
+  const auto file = (folder_ / "long").string(), undo_file = (folder_ / "undo").string();
+  tests::make_file(file, 1ULL << 40, {{0, pattern(1000, 1)}, {(1ULL << 39) + 7, pattern(10, 2)}});
+  apply_to(file, undo_file, {"cut", {}, {{4096, {}}}});
+  EXPECT_EQ(fs::file_size(file), 4096U);
+  EXPECT_LT(fs::file_size(undo_file), 64'000U);
+  ASSERT_TRUE(undo_with(file, undo_file));
+  EXPECT_EQ(fs::file_size(file), 1ULL << 40);
+  Bytes bytes(10);
+  opened(file)->read((1ULL << 39) + 7, bytes);
+  EXPECT_EQ(bytes, pattern(10, 2));
+}
+
 TEST_F(UndoFiles, are_named_beside_the_image_and_counted) {
   apply_to(image(), *new_undo_file(image()), change_);
   EXPECT_EQ(*new_undo_file(image()), image() + ".cowvet-undo.2");

@@ -157,7 +157,7 @@ TEST(View, a_cut_file_shows_what_is_left) {
   const auto text = damaged("truncate @data[602] + 1024");
   EXPECT_NE(
       text.find(
-          "data 9K, zero 3K: its cluster is cut by the end of the file, lost 12K: its place lies behind"),
+          "data 9K, lost 3K: its cluster is cut by the end of the file, lost 12K: its place lies behind"),
       std::string::npos)
       << text;
 }

@@ -66,6 +66,13 @@ with tempfile.TemporaryDirectory() as scratch:
         validate("chain", run("chain", "--output=json", "--max-findings=3", image, folder=folder), image)
         if image.parts[0] == "snapshot":
             validate("revert-check", run("revert-check", "--output=json", "--snapshot=1", image, folder=folder), image)
+        if image.parts[0] in ("snapshot", "l1", "l2", "refcount", "header"):
+            validate("repair", run("repair", "--plan", "--level=all", "--output=json", image, folder=folder), image)
+        if image.parts[0] in ("snapshot", "l2", "good"):
+            validate("salvage", run("salvage", "--output=json", image, "salvaged", folder=folder), image)
+            for made in folder.glob("salvaged*"):
+                made.unlink()
+            validate("carve", run("carve", "--output=json", image, folder=folder), image)
         if "layout" in names:
             validate("layout", run("layout", "--output=json", image, folder=folder), image)
     validate("check", run("check", "--output=json", *images[:20], "gone.qcow2", folder=folder), "several images")
