@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.hpp"
+
 namespace cowvet::repair {
 
 void LayerMap::append(std::uint64_t length, Fate fate, std::string_view why) {
@@ -68,8 +70,8 @@ std::string mapfile(const LayerMap& map, std::string_view title) {
   out += fmt::format("0x{:08X}     +               1\n#      pos        size  status\n", map.end());
   for (const auto& range : map.ranges()) {
     if (range.fate == Fate::below) out += "# not in this layer: what lies below decides\n";
-    if (range.fate == Fate::inferred) out += fmt::format("# inferred: {}\n", range.why);
-    if (range.fate == Fate::lost) out += fmt::format("# lost: {}\n", range.why);
+    if (range.fate == Fate::inferred) out += fmt::format("# inferred: {}\n", base::escape(range.why));
+    if (range.fate == Fate::lost) out += fmt::format("# lost: {}\n", base::escape(range.why));
     out += fmt::format("0x{:08X}  0x{:08X}  {}\n", range.begin, range.end - range.begin,
                        range.fate == Fate::lost ? '-' : '+');
   }

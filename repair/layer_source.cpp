@@ -110,6 +110,12 @@ LayerSource::Told LayerSource::tell(std::uint64_t at) {
   }
   if (plain_ && (plain = plain_->at(at))) end = std::min(end, plain->end());
   piece->length = end - at;
+  // Space that a repair in memory took behind the end of the file holds nothing of what was cut off there.
+  if (plain && plain->kind == Piece::Kind::lost && piece->kind == Piece::Kind::data &&
+      piece->host >= options_.plain->data_end()) {
+    piece->kind = Piece::Kind::lost;
+    piece->why = plain->why;
+  }
   const Kind kind = kind_of(*piece, previous ? &*previous : nullptr);
   note(*piece, plain ? &*plain : nullptr, kind == Kind::kept);
   return {.piece = *piece, .kind = kind};

@@ -143,12 +143,14 @@ ChainOperation commit(std::string name, std::size_t top, std::optional<std::size
 ChainOperation rebase(std::string name, const std::string& backing, bool unsafe) {
   return {std::move(name), [=](ChainFiles& files, const std::string& active) {
             const engine::RebaseRequest request{.backing = backing, .format = backing.empty() ? "" : "qcow2"};
-            return edit(files, active, [=](ChainFiles& on) -> Edit {
+            auto step = edit(files, active, [=](ChainFiles& on) -> Edit {
               const engine::ChainOptions chain{.secret = "key"};
               return unsafe
                          ? prepare_rename(on.image(active, {.no_backing = true}), request, chain, on.open())
                          : prepare_rebase(on.image(active), request, chain, on.open());
             });
+            if (step) step->renames = unsafe;
+            return step;
           }};
 }
 

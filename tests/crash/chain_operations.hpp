@@ -27,6 +27,7 @@ struct Step {
   std::vector<std::string> invalid{};  // nor afterwards
   std::string active{};                // the topmost layer afterwards
   bool makes_new = false;              // the active layer is the new file "new"
+  bool renames = false;                // the active layer may show something else afterwards
   bool partial = false;                // the active layer may show sectors of before and of after, mixed
 };
 struct ChainOperation {

@@ -143,7 +143,8 @@ with tempfile.TemporaryDirectory() as scratch:
         must(["qemu-img", "snapshot", "--image-opts", "-d", "gone", KEPT + "image.qcow2"], folder)
         stored, right = hold(folder, str(options), truth)
         expect(right == stored, f"{options}: {right} of {stored} bytes are right")
-    for words, says in ((["--extract", "9", "image.qcow2", "new"], "no number 9"), (["--extract", "1", "image.qcow2"], "OUT"), (["truth.raw"], "qcow2")):
+    for words, says in ((["--extract", "9", "image.qcow2", "new"], "no number 9"), (["--extract", "1", "image.qcow2"], "OUT"),
+                        (["truth.raw"], "qcow2")):
         said = cowvet(folder, "carve", *words)
         expect(said.code == 1 and says in said.err and not (folder / "new").exists(), f"{words}", said)
 

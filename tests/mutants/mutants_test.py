@@ -1,6 +1,7 @@
 """Every mutant of the engine is caught: by the flat model, of one image or of trees, by the crash tests of images and of
-chains, or by the tests of raw disks, within a bounded number of operations of a fixed seed. Prints which oracle caught which mutant, and after how many
-operations. A run without a mutant passes, and a mutant whose text left the engine's sources fails the test.
+chains, or by the tests of raw disks, within a bounded number of operations of a fixed seed. Prints which oracle caught
+which mutant, and after how many operations. A run without a mutant passes, and a mutant whose text left the engine's
+sources fails the test.
 """
 import concurrent.futures
 import os

@@ -105,8 +105,12 @@ void UndoCrash::judge(const Bytes& image_bytes, const Bytes& undo_bytes) {
     return;
   }
   const auto state = reader->info().state;
-  if (state == UndoState::complete) ASSERT_EQ(image_bytes == after, true);
-  if (state == UndoState::undone) ASSERT_EQ(image_bytes == change.before, true);
+  if (state == UndoState::complete) {
+    ASSERT_EQ(image_bytes == after, true);
+  }
+  if (state == UndoState::undone) {
+    ASSERT_EQ(image_bytes == change.before, true);
+  }
   const auto recovered = recover_from(image, undo_file);
   ASSERT_TRUE(recovered) << recovered.error().message;
   ASSERT_EQ(*recovered, interrupted(state));

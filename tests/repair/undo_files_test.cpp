@@ -248,7 +248,9 @@ TEST_F(UndoFiles, of_much_data_take_little_memory) {
   EXPECT_NE(digest(), before);
   ASSERT_TRUE(undo_with(file, (folder_ / "undo").string()));
   EXPECT_EQ(digest(), before);
-  if (!sanitized) EXPECT_LT(peak() - first, 16ULL << 20);
+  if (!sanitized) {
+    EXPECT_LT(peak() - first, 16ULL << 20);
+  }
 }
 
 }  // namespace
