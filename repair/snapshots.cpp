@@ -196,12 +196,11 @@ class Snapshots {
   bool take_lost() {
     bool changed = false;
     for (const auto& lost : draft_.verdict().lost_snapshots) {
-      if (std::ranges::any_of(
-              listed_,
-              [&](const auto& s) {
-                return s.entry.l1_table_offset == lost.data.entry.l1_table_offset ||
-                       (s.id == lost.data.id && s.name == lost.data.name);
-              }) ||
+      if (std::ranges::any_of(listed_,
+                              [&](const auto& s) {
+                                return s.entry.l1_table_offset == lost.data.entry.l1_table_offset ||
+                                       (s.id == lost.data.id && s.name == lost.data.name);
+                              }) ||
           draft_.abandoned(lost.data.entry.l1_table_offset.raw()))
         continue;
       const Place place{
