@@ -73,7 +73,9 @@ class Snapshots {
     for (auto& s : entries_behind_damage(draft_)) {
       const bool known = std::ranges::any_of(
           listed_, [&](const auto& other) { return other.entry.l1_table_offset == s.entry.l1_table_offset; });
-      if (known || listed_.size() >= draft_.header().v2.nb_snapshots) continue;
+      if (known || draft_.abandoned(s.entry.l1_table_offset.raw()) ||
+          listed_.size() >= draft_.header().v2.nb_snapshots)
+        continue;
       const Place place{
           .where = fmt::format("snapshot '{}'", s.id),
           .guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft_.header().v2.size), s.id}},
@@ -107,14 +109,13 @@ class Snapshots {
     for (const auto& orphan : draft_.verdict().orphans)
       if (orphan.is_l1 && orphan.where_from.empty()) tables.push_back(&orphan);
     if (without.size() != 1 || tables.size() != 1) return {};
-    const auto& [rule, f] = without.front();
+    const auto [rule, f] = without.front();
     auto& s = listed_[*index_of(*f)];
     const std::uint64_t disk = s.disk_size_bytes().value_or(draft_.header().v2.size);
     const std::uint64_t entries = g_.l1_entries(disk);
-    auto* action = draft_.may_act(
-        rule, Consent::choice, find_table,
-        place_from(*f, "it is the only lost L1 table, and this the only snapshot without one"));
-    if (action == nullptr) {
+    auto place = place_from(*f, "it is the only lost L1 table, and this the only snapshot without one");
+    place.guest = {{base::GuestOffset{0}, disk, s.id}};
+    if (draft_.may_act(rule, Consent::choice, find_table, std::move(place)) == nullptr) {
       awaited_.insert(*index_of(*f));
       return {};
     }
@@ -124,6 +125,7 @@ class Snapshots {
         std::uint64_t{s.entry.l1_size} > std::max(entries, std::uint64_t{1}) + (1ULL << 16))
       s.entry.l1_size = static_cast<std::uint32_t>(entries);
     found_ = true;
+    moved_.insert(*index_of(*f));
     return {};
   }
 
