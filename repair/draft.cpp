@@ -172,6 +172,9 @@ void Draft::look_for_dangling() {
         note(f, *word & format::entry_offset_mask & ~(geometry().cluster_size() - 1),
              f.count * geometry().cluster_size() + geometry().cluster_size());
   }
+  // How far an encryption header would go is not told: then nothing behind the end is sure.
+  for (const auto rule : {"crypt/header-length-max"_rule, "crypt/header-offset"_rule})
+    if (any(rule)) dangling_complete_ = false;
   static const findings::RuleId by_host[] = {"l1/table-past-eof"_rule, "l1/entry-partial-eof"_rule,
                                              "bitmap/directory-past-eof"_rule, "bitmap/table-past-eof"_rule,
                                              "snapshot/table-past-eof"_rule};

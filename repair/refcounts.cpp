@@ -43,6 +43,9 @@ constexpr RuleId table_rules[] = {"refcount/table-offset-unaligned"_rule, "refco
                                   "refcount/table-missing"_rule,          "refcount/table-too-large"_rule,
                                   "refcount/table-overflow"_rule,         "refcount/table-past-eof"_rule,
                                   "overlap/refcount-table"_rule};
+constexpr RuleId overlap_rules[] = {"overlap/active-l1"_rule, "overlap/snapshot-table"_rule,
+                                    "overlap/snapshot-l1"_rule, "overlap/bitmap-directory"_rule,
+                                    "overlap/bitmap-table"_rule};
 constexpr RuleId block_rules[] = {"refcount/table-entry-reserved"_rule, "refcount/block-unaligned"_rule,
                                   "refcount/block-past-eof"_rule,       "refcount/block-partial-eof"_rule,
                                   "refcount/block-shared"_rule,         "refcount/block-overlap"_rule,
@@ -54,8 +57,14 @@ constexpr RuleId count_rules[] = {
 
 class Refcounts {
  public:
-  explicit Refcounts(Draft& draft)
-      : draft_(draft), g_(draft.geometry()), order_(g_.refcount_order()), eof_(draft.image().size()) {}
+  // Lowers: whether refcounts may sink, where that is allowed.
+  enum class Lowers : bool { no, yes };
+  Refcounts(Draft& draft, Lowers lowers)
+      : draft_(draft),
+        lowers_(lowers),
+        g_(draft.geometry()),
+        order_(g_.refcount_order()),
+        eof_(draft.image().size()) {}
 
   Remedied run() {
     judge();
@@ -82,6 +91,11 @@ class Refcounts {
   void judge() {
     for (const auto rule : table_rules)
       if (draft_.any(rule)) why_table_ = rule;
+    // What else lies over the table is named by that structure's rule.
+    for (const auto rule : overlap_rules)
+      for (const auto& f : draft_.found(rule))
+        if (std::ranges::any_of(f.owners, [](const auto& owner) { return owner.where == "refcount_table"; }))
+          why_table_ = rule;
     if (draft_.any("refcount/overflow"_rule) && draft_.header().has_v3()) {
       while (order_ < format::limits::max_refcount_order && most_owners() > max_of(order_)) ++order_;
       if (order_ != g_.refcount_order()) why_table_ = "refcount/overflow"_rule;
@@ -213,6 +227,7 @@ class Refcounts {
                                                   : "refcount/too-high"_rule;
     const bool rises = m.stored < m.label.refs;
     if (m.stored == 0 && inside) doubted_.insert(index);
+    if (!rises && lowers_ == Lowers::no) return {};
     if (m.label.refs > g_.max_refcount()) return {};  // widening was not possible
     Place place{.where = m.count == 1 ? fmt::format("cluster[{}]", m.first)
                                       : fmt::format("cluster[{}]..[{}]", m.first, m.first + m.count - 1)};
@@ -363,6 +378,7 @@ class Refcounts {
   }
 
   Draft& draft_;
+  const Lowers lowers_;
   const format::Geometry g_;
   std::uint32_t order_;  // of the refcounts as they will be
   const std::uint64_t eof_;
@@ -384,14 +400,21 @@ bool concerned(const Draft& draft) {
 
 }  // namespace
 
-Remedied mend_refcounts(Draft& draft) {
+namespace {
+
+Remedied mend(Draft& draft, Refcounts::Lowers lowers) {
   if (!draft.verdict().geometry || !concerned(draft)) return {};
   if (!draft.verdict().complete) {
     draft.withhold("refcount/incomplete"_rule, Consent::none, "put the refcounts right",
                    {.where = "refcount_table", .evidence = "not all owners could be counted"});
     return {};
   }
-  return Refcounts(draft).run();
+  return Refcounts(draft, lowers).run();
 }
+
+}  // namespace
+
+Remedied raise_refcounts(Draft& draft) { return mend(draft, Refcounts::Lowers::no); }
+Remedied mend_refcounts(Draft& draft) { return mend(draft, Refcounts::Lowers::yes); }
 
 }  // namespace cowvet::repair

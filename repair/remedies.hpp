@@ -33,6 +33,8 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied separate(Draft& draft);
 // Entries that lead nowhere, when nothing belongs there any more.
 [[nodiscard]] Remedied give_up(Draft& draft);
+// Refcounts that are too low, and blocks and the table where they say nothing: nothing is freed yet.
+[[nodiscard]] Remedied raise_refcounts(Draft& draft);
 // Refcounts, their blocks and their table.
 [[nodiscard]] Remedied mend_refcounts(Draft& draft);
 // COPIED flags: they follow from the refcounts.

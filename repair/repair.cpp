@@ -16,8 +16,8 @@ namespace {
 using Remedy = Remedied (*)(Draft&);
 
 constexpr Remedy order[] = {
-    mend_header,    mend_extensions, mend_luks,       mend_features, mend_refcounts, mend_snapshot_entries,
-    mend_snapshots, mend_bitmaps,    mend_entry_bits, reattach,      separate,       give_up,
+    mend_header,    mend_extensions, mend_luks,       mend_features, raise_refcounts, mend_snapshot_entries,
+    mend_snapshots, mend_bitmaps,    mend_entry_bits, reattach,      separate,        give_up,
     mend_refcounts, mend_copied,     cut_tail,        clear_marks};
 constexpr unsigned most_rounds = 16;
 
