@@ -14,11 +14,17 @@ namespace cowvet::cli {
 
 namespace {
 
+// About an undo file, so that what is wrong with it is not taken for the image's format.
+std::unexpected<base::Error> of_undo(base::Error error) {
+  if (error.kind == base::ErrorKind::wrong_format) error.kind = base::ErrorKind::usage;
+  return std::unexpected(std::move(error));
+}
+
 // Takes back what an interrupted repair left half done.
 base::Result<void> finish_interrupted(const std::string& image, storage::Device& device, bool plan_only,
                                       Console& console, base::Progress& progress) {
   const auto files = repair::interrupted_undo_files(image);
-  if (!files) return std::unexpected(files.error());
+  if (!files) return of_undo(files.error());
   for (const auto& file : *files) {
     if (plan_only)
       return base::fail(base::ErrorKind::usage,
@@ -26,7 +32,7 @@ base::Result<void> finish_interrupted(const std::string& image, storage::Device&
                                     base::escape(file)));
     auto undo = storage::open_file(file, {.writable = true});
     if (!undo) return about_file(file, undo.error());
-    if (auto done = repair::recover(device, **undo, progress); !done) return std::unexpected(done.error());
+    if (auto done = repair::recover(device, **undo, progress); !done) return of_undo(done.error());
     console.complain(fmt::format("{}: a repair was interrupted, and was taken back with {}",
                                  base::escape(image), base::escape(file)));
   }
@@ -69,7 +75,7 @@ base::Result<Mended> mend(const std::string& image, const Shared& shared, const 
   if (!undo_file) return std::unexpected(undo_file.error());
   const auto applied =
       repair::apply_to_file(image, **device, planned->draft->image(), *undo_file, how.cause, progress);
-  if (!applied) return std::unexpected(applied.error());
+  if (!applied) return of_undo(applied.error());
   mended.done = true;
   if (applied->changed) mended.undo_file = *undo_file;
   return mended;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "repair/content_codec.hpp"
 #include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
@@ -49,6 +50,11 @@ Remedied write_what_was_inferred(Draft& draft) {
       if (rule == "header/version-misflagged"_rule) continue;
       auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
       if (action == nullptr) return {};
+      if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {
+        header.v3.incompatible_features |= format::incompatible_word["compression_type"].mask();
+        header.v3.header_length = format::header_known_length;
+        header.additional.compression_type = static_cast<std::uint8_t>(format::Compression::zstd);
+      }
       auto bytes = encoded(header);
       if (verdict.header_lost) bytes.resize(static_cast<std::size_t>(draft.geometry().cluster_size()));
       return draft.put(*action, 0, bytes);

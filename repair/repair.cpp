@@ -64,9 +64,8 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
   plan.before = draft.verdict();
   plan.size_before = image.size();
   if (!plan.before.recognised)
-    return base::fail(
-        base::ErrorKind::wrong_format,
-        "it is no qcow2 image, and nothing of one is found in it: 'cowvet salvage' looks at every cluster");
+    return base::fail(base::ErrorKind::wrong_format,
+                      "it is no qcow2 image, and nothing of one is found in it");
   for (unsigned round = 0; round < most_rounds; ++round) {
     draft.forget_withheld();
     const auto writes_before = draft.writes();
