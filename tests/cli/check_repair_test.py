@@ -64,7 +64,7 @@ def frees_nothing_that_may_be_data(folder):
     expect("leaks-fixed" not in document and {one["consent"] for one in document["withheld"]} == {"none", "choice"},
            "what is withheld", said)
     human = expect_code(2, "check", "-r", "leaks", "copy", folder=folder)
-    expect("put the lost L2 table back (l1/entry-past-eof): takes -r all" in " ".join(human.out.split()), "no word of -r all", human)
+    expect("put the lost L2 table back (refcount/leak-holds-table): takes -r all" in " ".join(human.out.split()), "no word of -r all", human)
     said, document = repaired(folder, "torn.qcow2", "all")
     expect(said.code == 0 and document["corruptions-fixed"] == 2 and document["leaks-fixed"] == 2, "puts it back", said)
 

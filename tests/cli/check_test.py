@@ -35,8 +35,7 @@ def failures(folder):
     expect_error("check", "--report", "out.pdf", "good.qcow2", says="out.pdf", folder=folder)
     expect_error("check", "--memory-limit", "much", "good.qcow2", says="no size", folder=folder)
     expect_error("check", "--memory-limit", "400k", "good.qcow2", says="the least that works", folder=folder)
-    for level in "leaks", "all":
-        expect_error("check", "-r", level, "leaky.qcow2", says="'cowvet repair'", folder=folder)
+    expect_error("check", "-r", "some", "leaky.qcow2", says="leaks", folder=folder)
     os.mkfifo(folder / "fifo")
     expect_error("check", "fifo", says="fifo", folder=folder)
     if os.geteuid() != 0:

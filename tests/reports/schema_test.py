@@ -77,6 +77,10 @@ with tempfile.TemporaryDirectory() as scratch:
             validate("layout", run("layout", "--output=json", image, folder=folder), image)
     validate("check", run("check", "--output=json", *images[:20], "gone.qcow2", folder=folder), "several images")
     validate("info", run("info", "--output=json", "--backing-chain", images[0], folder=folder), "a chain")
+    mended = next(path for path in images if path.parts[0] == "refcount" and run("repair", path, folder=folder).returncode == 0
+                  and (folder / f"{path}.cowvet-undo").exists())
+    for words in (["--list"], []):
+        validate("undo", run("undo", *words, "--output=json", f"{mended}.cowvet-undo", folder=folder), f"undo {words}")
     # The first that an overlay can stand on without a password.
     next(path for path in images if path.parts[0] == "good" and run("check", path, folder=folder).returncode == 0
          and run("snapshot", "--external", "over.qcow2", "-f", "qcow2", path, folder=folder).returncode == 0)
