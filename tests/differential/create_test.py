@@ -135,11 +135,13 @@ def words(name, value):
 
 
 def combinations():
-    """Every pair of values of different options, and all single ones; with --long every three."""
+    """Every second pair of values of different options, and all single ones; with --long every pair and every three."""
     yield []
     singles = [(name, value) for name, values in CHOICES.items() for value in values]
     for count in (1, 2, 3) if LONG else (1, 2):
-        for chosen in itertools.combinations(singles, count):
+        for number, chosen in enumerate(itertools.combinations(singles, count)):
+            if count == 2 and number % 2 == 1 and not LONG:
+                continue
             if len({name for name, _ in chosen}) == count:
                 yield [word for name, value in chosen for word in words(name, value)]
 

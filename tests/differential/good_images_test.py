@@ -14,7 +14,7 @@ import compare
 import generator
 import programs
 
-IMAGES = int(os.environ.get("COWVET_IMAGES", 5000 if programs.LONG else 520))
+IMAGES = int(os.environ.get("COWVET_IMAGES", 5000 if programs.LONG else 300))
 WORKERS = 2
 
 

@@ -4,6 +4,7 @@ Same exit code, the same output where both succeed, and afterwards: the same `qe
 random keys left out), the same content of the disk, of every snapshot and every bitmap, and nothing found by `qemu-img
 check` and `cowvet check` in what cowvet left, whatever it was asked for.
 """
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -75,6 +76,15 @@ ENCRYPTED = ("aes", "luks", "luks-two", "luks-full")
 PLAIN = [name for name in INPUTS if name not in (*ENCRYPTED, "raw")]
 
 
+def digest(file):
+    """Of a file's bytes, or "" where there is none; None when it is too long to be read."""
+    if not file.is_file():
+        return ""
+    if file.stat().st_size > 64 << 20:
+        return None
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 class Trials:
     """Counts what was tried, and gathers complaints."""
 
@@ -105,6 +115,8 @@ class Trials:
         for command in before:
             for folder in self.folders:
                 run(command, folder)
+        disk = self.folders[1] / "disk"
+        was = digest(disk)
         theirs, ours = run(["qemu-img", *words], self.folders[0]), run([COWVET, *words], self.folders[1])
         story = f"--- {name}\n{theirs}{ours}"
         if (theirs.code == 0) != (ours.code == 0):
@@ -119,6 +131,8 @@ class Trials:
                 self.complaints.append(f"{story}other output")
         if ours.code != 0 and not ours.err.startswith("cowvet: "):
             self.complaints.append(f"{story}the refusal has another form")
+        if theirs.code != 0 and ours.code != 0 and was is not None and digest(disk) == was:
+            return theirs, ours  # not a byte has changed
         if name == "raw":
             self.same_raw(story)
         elif theirs.code == ours.code:

@@ -19,6 +19,7 @@ FUZZERS = Path(os.environ.get("COWVET_FUZZERS", BUILD / "fuzz"))
 FAST_TOOL = SOURCE / "build" / "release" / "corpus" / "cowvet-corpus"
 CORPUS_TOOL = str(FAST_TOOL) if FAST_TOOL.is_file() else os.environ["COWVET_CORPUS"]
 SECONDS = int(os.environ.get("COWVET_FUZZ_SECONDS", 3600 if os.environ.get("COWVET_LONG") == "1" else 60))
+LANES = 2 if SECONDS > 60 else 4  # targets at once: in the short form two share a core
 LEAST_SEEDS = 100  # images of corpus/ that are small enough for the whole check
 BEFORE_SEEDS_ARE_READ = 120  # seconds
 # Freed memory that the address sanitizer keeps back would count against the limit.
@@ -71,7 +72,7 @@ def main():
         print(f"{used} images of the corpus are seeds of fuzz_check", flush=True)
         if used < LEAST_SEEDS:
             complaints.append(f"only {used} seeds of at least {LEAST_SEEDS}")
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
             for complaint, line in pool.map(lambda t: fuzz(t, Path(folder), hurt), targets):
                 print(line, flush=True)
                 if complaint:
