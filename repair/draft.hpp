@@ -93,6 +93,7 @@ class Draft {
 
   // An L1 table of a snapshot that was given up: it is not lost, and not taken back.
   void abandon(std::uint64_t l1) { abandoned_.push_back(l1); }
+  void forget_abandoned() { abandoned_.clear(); }
   [[nodiscard]] bool abandoned(std::uint64_t l1) const;
   // An entry for which there is an answer that a person has to choose: nothing else is done with it.
   void await(std::uint64_t entry_offset) { awaited_.push_back(entry_offset); }

@@ -21,6 +21,42 @@ constexpr Remedy order[] = {
     mend_refcounts, mend_copied,     cut_tail,        clear_marks};
 constexpr unsigned most_rounds = 16;
 
+// All remedies, again and again, until none of them changes anything; false when that does not come about.
+base::Result<bool> settle_rounds(Draft& draft) {
+  for (unsigned round = 0; round < most_rounds; ++round) {
+    draft.forget_withheld();
+    const auto writes_before = draft.writes();
+    for (const auto remedy : order) {
+      const auto writes = draft.writes();
+      if (auto done = remedy(draft); !done) return std::unexpected(done.error());
+      // As long as the file does not say what the check read in it, nothing else can be mended.
+      if (remedy == mend_header && draft.verdict().inferred && draft.writes() == writes) break;
+      if (draft.writes() == writes) continue;
+      if (auto done = draft.examine(); !done) return std::unexpected(done.error());
+    }
+    if (draft.writes() == writes_before) return true;
+  }
+  return false;
+}
+
+// The same, until a repair that knows nothing of this one finds nothing to do either.
+base::Result<bool> settle(Draft& draft, const Options& options, base::Progress& progress) {
+  constexpr unsigned most_repairs = 3;
+  for (unsigned repair = 0; repair < most_repairs; ++repair) {
+    const auto writes = draft.writes();
+    const auto quiet = settle_rounds(draft);
+    if (!quiet || !*quiet) return quiet;
+    if (draft.writes() == writes) return true;  // nothing was done, so a second one would do nothing
+    Draft second(draft.image(), options, progress);
+    if (auto done = second.examine(); !done) return std::unexpected(done.error());
+    const auto again = settle_rounds(second);
+    if (!again) return again;
+    if (second.writes() == 0) return true;
+    draft.forget_abandoned();
+  }
+  return false;
+}
+
 View view_of(const storage::Device& device, const analyzer::Verdict& verdict, const Options& options) {
   return View(device, *verdict.header, *verdict.geometry, {.data_file = options.data_file});
 }
@@ -66,29 +102,25 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
   if (!plan.before.recognised)
     return base::fail(base::ErrorKind::wrong_format,
                       "it is no qcow2 image, and nothing of one is found in it");
-  for (unsigned round = 0; round < most_rounds; ++round) {
-    draft.forget_withheld();
-    const auto writes_before = draft.writes();
-    for (const auto remedy : order) {
-      const auto writes = draft.writes();
-      if (auto done = remedy(draft); !done) return std::unexpected(done.error());
-      // As long as the file does not say what the check read in it, nothing else can be mended.
-      if (remedy == mend_header && draft.verdict().inferred && draft.writes() == writes) break;
-      if (draft.writes() == writes) continue;
-      if (auto done = draft.examine(); !done) return std::unexpected(done.error());
-    }
-    if (draft.writes() == writes_before) break;
-  }
+  const auto settled = settle(draft, options, progress);
+  if (!settled) return std::unexpected(settled.error());
+  if (!*settled) plan.objection = "the steps come to no end: one of them undoes what another one did";
   plan.size_after = draft.image().size();
   plan.actions = draft.take_actions();
   plan.withheld = draft.take_withheld();
+  // What would have changed a byte and found no way to.
+  for (const auto& action : plan.actions)
+    if (action.changes == 0)
+      plan.withheld.push_back(
+          {action.rule, findings::Consent::none, action.what, action.count, action.places});
+  std::erase_if(plan.actions, [](const Action& action) { return action.changes == 0; });
   plan.after = draft.take_verdict();
   if (plan.changes_anything() && plan.before.geometry && plan.after.geometry) {
     const auto changes = draft.image().changes();
     auto proof = compare(view_of(image, plan.before, options), view_of(draft.image(), plan.after, options),
                          {.changes = changes}, progress);
     if (!proof) return std::unexpected(proof.error());
-    plan.objection = objection_to(*proof, draft);
+    if (plan.objection.empty()) plan.objection = objection_to(*proof, draft);
     plan.proof = std::move(*proof);
   }
   return planned;
