@@ -69,6 +69,12 @@ class Refcounts {
   Remedied run() {
     judge();
     if (auto done = count(); !done) return done;
+    if (too_many_) {
+      draft_.withhold(why_table_ ? *why_table_ : "refcount/coverage"_rule, Consent::none, rebuild,
+                      {.where = "refcount_table",
+                       .evidence = "it would take too many blocks, or a table that is too long"});
+      return {};
+    }
     for (auto& [index, block] : made_) count_unexplained(index, block.bytes);
     if (auto done = doubt_counts(); !done) return done;
     return store();
@@ -182,6 +188,14 @@ class Refcounts {
     return block.bytes;
   }
   void set_made(std::uint64_t cluster, std::uint64_t value) {
+    // A file made to hurt may have its clusters so far apart that each needs a block of its own.
+    constexpr std::uint64_t most_bytes = 512ULL << 20;
+    const std::uint64_t index = block_of(cluster);
+    if (index >= format::limits::max_refcount_table / 8 ||
+        (!made_.contains(index) && made_.size() * g_.cluster_size() >= most_bytes)) {
+      too_many_ = true;
+      return;
+    }
     format::set_refcount(made(block_of(cluster)), order_, cluster & (entries_of(order_) - 1), value);
   }
 
@@ -385,6 +399,7 @@ class Refcounts {
   std::optional<RuleId> why_table_;    // a new table is needed
   std::vector<std::uint64_t> blocks_;  // the table's entries; 0: no block, or none that can stay
   std::map<std::uint64_t, Made> made_;
+  bool too_many_ = false;            // blocks that would be needed
   std::set<std::uint64_t> doubted_;  // believed blocks that call something in use free
   std::uint64_t index_ = ~0ULL;      // the block at hand
   std::vector<std::byte> block_;
