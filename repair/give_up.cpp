@@ -92,10 +92,13 @@ Remedied part_tables(Draft& draft) {
   if (!draft.any(rule)) return {};
   for (const auto& l1 : l1_tables(draft)) {
     std::unordered_set<std::uint64_t> seen;
-    for (std::uint64_t i = 0; i < l1.entries; ++i) {
+    std::vector<std::uint64_t> others;
+    for_each_entry(draft, l1, [&](std::uint64_t index, format::L1Entry entry) {
+      if (!seen.insert(entry.offset().raw()).second) others.push_back(index);
+    });
+    for (const auto i : others) {
       const std::uint64_t at = l1.offset + i * 8;
-      const auto to = format::L1Entry{draft.word(at)}.offset();
-      if (to.raw() == 0 || seen.insert(to.raw()).second || draft.awaits(at)) continue;
+      if (draft.awaits(at)) continue;
       const std::uint64_t span = draft.geometry().span();
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
                                        {.where = fmt::format("{}l1[{}]", l1.prefix, i),

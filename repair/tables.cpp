@@ -16,6 +16,7 @@ std::vector<L1Table> l1_tables(const Draft& draft) {
     if (!draft.geometry().aligned(base::HostOffset{table.offset}) || table.offset == 0 ||
         table.offset >= size)
       return;
+    table.entries = std::min<std::uint64_t>(table.entries, format::limits::max_l1_entries);
     table.entries = std::min(table.entries, (size - table.offset) / 8);
     tables.push_back(std::move(table));
   };
@@ -43,22 +44,34 @@ void for_each_table(const Draft& draft, const std::function<void(const L2Table&)
   const auto& g = draft.geometry();
   std::unordered_set<std::uint64_t> seen;
   std::vector<std::byte> bytes(static_cast<std::size_t>(g.cluster_size()));
-  constexpr std::uint64_t piece = 1U << 13;  // entries of an L1 table that are read at once
   for (const auto& l1 : l1_tables(draft))
-    for (std::uint64_t first = 0; first < l1.entries; first += piece) {
-      const std::uint64_t count = std::min(piece, l1.entries - first);
-      const auto read = draft.bytes(l1.offset + first * 8, count * 8);
-      const base::BigEndianTable<std::uint64_t> words(read);
-      for (std::uint64_t i = 0; i < count; ++i) {
-        const format::L1Entry entry{words[static_cast<std::size_t>(i)]};
-        const auto offset = entry.offset();
-        if (offset.raw() == 0 || entry.reserved() != 0 || !g.aligned(offset) ||
-            offset.raw() + g.cluster_size() > draft.image().size() || !seen.insert(offset.raw()).second)
-          continue;
-        (void)draft.image().read(offset.raw(), bytes);
-        use({.l1 = l1, .l1_index = first + i, .offset = offset.raw(), .bytes = bytes});
-      }
+    for_each_entry(draft, l1, [&](std::uint64_t index, format::L1Entry entry) {
+      const auto offset = entry.offset();
+      if (entry.reserved() != 0 || !g.aligned(offset) ||
+          offset.raw() + g.cluster_size() > draft.image().size() || !seen.insert(offset.raw()).second)
+        return;
+      (void)draft.image().read(offset.raw(), bytes);
+      use({.l1 = l1, .l1_index = index, .offset = offset.raw(), .bytes = bytes});
+    });
+}
+
+void for_each_entry(const Draft& draft, const L1Table& l1,
+                    const std::function<void(std::uint64_t, format::L1Entry)>& use) {
+  constexpr std::uint64_t piece = 1U << 13;  // entries that are read at once
+  for (std::uint64_t first = 0; first < l1.entries;) {
+    const std::uint64_t at = l1.offset + first * 8;
+    if (const auto extent = draft.image().extent(at); extent.hole && extent.end >= at + 8) {
+      first += (extent.end - at) / 8;
+      continue;
     }
+    const std::uint64_t count = std::min(piece, l1.entries - first);
+    const auto read = draft.bytes(at, count * 8);
+    const base::BigEndianTable<std::uint64_t> words(read);
+    for (std::uint64_t i = 0; i < count; ++i)
+      if (const format::L1Entry entry{words[static_cast<std::size_t>(i)]}; entry.offset().raw() != 0)
+        use(first + i, entry);
+    first += count;
+  }
 }
 
 }  // namespace cowvet::repair

@@ -18,6 +18,10 @@ struct L1Table {
 // The L1 tables that lie inside the file, the active one first.
 [[nodiscard]] std::vector<L1Table> l1_tables(const Draft& draft);
 
+// The entries of an L1 table that have an offset; holes of the file cost nothing.
+void for_each_entry(const Draft& draft, const L1Table& l1,
+                    const std::function<void(std::uint64_t index, format::L1Entry entry)>& use);
+
 struct L2Table {
   const L1Table& l1;
   std::uint64_t l1_index = 0;
