@@ -188,5 +188,5 @@ with scratch() as folder:
 print(", ".join(f"{count} {name}" for name, count in compared.items()))
 for complaint in complaints[:20]:
     print(complaint)
-if complaints or compared["create"] < 100 or compared["measure"] < 500 or compared["refused"] < 20:
+if complaints or compared["create"] < 80 or compared["measure"] < 400 or compared["refused"] < 20:
     sys.exit(f"{len(complaints)} differences")
