@@ -189,7 +189,7 @@ class Refcounts {
   }
   void set_made(std::uint64_t cluster, std::uint64_t value) {
     // A file made to hurt may have its clusters so far apart that each needs a block of its own.
-    constexpr std::uint64_t most_bytes = 512ULL << 20;
+    constexpr std::uint64_t most_bytes = 128ULL << 20;
     const std::uint64_t index = block_of(cluster);
     if (index >= format::limits::max_refcount_table / 8 ||
         (!made_.contains(index) && made_.size() * g_.cluster_size() >= most_bytes)) {
