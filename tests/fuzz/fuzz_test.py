@@ -33,7 +33,8 @@ def fuzz(target, folder, hurt):
     committed = SOURCE / "fuzz" / "corpus" / name
     # The search keeps what it gains in the first folder.
     places = [folder / name] + ([committed] if committed.is_dir() else [])
-    words = [FUZZERS / target, "-rss_limit_mb=512", f"-timeout={60 if target == 'fuzz_repair' else 30}", "-max_len=65536", "-print_final_stats=1",
+    patience = 60 if target in BY_HAND else 30  # seconds for an input
+    words = [FUZZERS / target, "-rss_limit_mb=512", f"-timeout={patience}", "-max_len=65536", "-print_final_stats=1",
              f"-artifact_prefix={hurt}/{name}-", "-verbosity=1"]
     dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in ("check", "repair", "records", "l2") else []
 
