@@ -1,13 +1,13 @@
 // Bitmaps that can't be used: dropped, with consent, since a backup program then copies everything once more;
 // the rest of the directory is written anew beside the old one.
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
 #include "repair/extension_area.hpp"
+#include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -41,23 +41,12 @@ constexpr RuleId all[] = {"bitmap/count-range"_rule,      "bitmap/directory-offs
                           "bitmap/directory-count"_rule,  "bitmap/entry-bounds"_rule,
                           "overlap/bitmap-directory"_rule};
 
-// The number in "bitmap[3].…".
-std::optional<std::size_t> index_of(const findings::Finding& f) {
-  constexpr std::string_view prefix = "bitmap[";
-  if (!f.where.starts_with(prefix)) return std::nullopt;
-  std::size_t index = 0;
-  const char* const begin = f.where.data() + prefix.size();
-  if (std::from_chars(begin, f.where.data() + f.where.size(), index).ec != std::errc{}) return std::nullopt;
-  return index;
-}
-
 Remedied drop_extension(Draft& draft, Action& action, ExtensionList& extensions) {
   std::erase_if(extensions.list, [](const auto& e) {
     return e.type == static_cast<std::uint32_t>(format::ExtensionType::bitmaps);
   });
   if (auto written = write_extension_list(draft, action, extensions); !written)
     return std::unexpected(written.error());
-  constexpr std::uint64_t autoclear_at = 88;
   if (!draft.header().has_v3()) return {};
   return draft.put_word(action, autoclear_at,
                         draft.word(autoclear_at) & ~format::autoclear_word["bitmaps"].mask());
@@ -131,7 +120,8 @@ Remedied mend_bitmaps(Draft& draft) {
   Action* action = nullptr;
   for (const auto rule : one)
     for (const auto& f : draft.found(rule))
-      if (const auto index = index_of(f); index && *index < bitmaps.size() && !gone.contains(*index))
+      if (const auto index = index_in(f, "bitmap");
+          index && *index < bitmaps.size() && !gone.contains(*index))
         if (auto* allowed = draft.may_act(rule, Consent::lossy, drop_one, place_from(f))) {
           gone.insert(*index);
           action = allowed;

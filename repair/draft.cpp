@@ -226,6 +226,13 @@ std::optional<std::uint64_t> take_index(std::string_view& text) {
 
 }  // namespace
 
+std::optional<std::size_t> index_in(const Finding& finding, std::string_view what) {
+  std::string_view where = finding.where;
+  if (!where.starts_with(what)) return std::nullopt;
+  where.remove_prefix(what.size());
+  return take_index(where);
+}
+
 std::optional<EntryPlace> Draft::entry(std::string_view where) const {
   if (!verdict_.geometry || !verdict_.header) return std::nullopt;
   const auto& g = geometry();

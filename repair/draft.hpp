@@ -123,6 +123,9 @@ class Draft {
   std::vector<findings::GuestRange> named_;
 };
 
+// The 3 of a finding at "snapshot[3].name", when `what` is "snapshot".
+[[nodiscard]] std::optional<std::size_t> index_in(const findings::Finding& finding, std::string_view what);
+
 // The place of a finding.
 [[nodiscard]] Place place_from(const findings::Finding& finding, std::string evidence = {});
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "repair/extension_area.hpp"
+#include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -12,8 +13,6 @@ using findings::Consent;
 using findings::RuleId;
 
 namespace {
-
-constexpr std::uint64_t incompatible_at = 72, autoclear_at = 88;
 
 Remedied clear_bits(Draft& draft, RuleId rule, Consent consent, std::string_view what, std::uint64_t at,
                     std::uint64_t mask) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
 #include "repair/vacancies.hpp"
 
@@ -121,7 +122,6 @@ Remedied clear_marks(Draft& draft) {
   const bool wrong = grave(findings::Severity::fatal, corrupt) || grave(findings::Severity::error, corrupt) ||
                      draft.any("refcount/too-high"_rule);
   auto features = verdict.header->v3.incompatible_features;
-  constexpr std::uint64_t at = 72;
   for (const auto& [rule, name] : {std::pair{dirty, "dirty"}, std::pair{corrupt, "corrupt"}}) {
     if (!draft.any(rule)) continue;
     const auto what = fmt::format("clear the {} bit, since nothing is wrong any more", name);
@@ -133,7 +133,7 @@ Remedied clear_marks(Draft& draft) {
     auto* action = draft.may_act(rule, Consent::lossless, what, {.where = "header.incompatible_features"});
     features &=
         ~(rule == dirty ? format::incompatible_word["dirty"] : format::incompatible_word["corrupt"]).mask();
-    if (auto done = draft.put_word(*action, at, features); !done) return done;
+    if (auto done = draft.put_word(*action, incompatible_at, features); !done) return done;
   }
   return {};
 }

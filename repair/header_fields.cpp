@@ -10,6 +10,7 @@
 #include "format/extensions.hpp"
 #include "repair/content_codec.hpp"
 #include "repair/extension_area.hpp"
+#include "repair/field_places.hpp"
 #include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 
@@ -23,9 +24,14 @@ using format::ExtensionType;
 namespace {
 
 constexpr std::string_view set_field = "write what the rest of the image says into the header's field";
-constexpr std::uint64_t version_at = 4, name_offset_at = 8, name_size_at = 16, size_at = 24, crypt_at = 32,
-                        l1_size_at = 36;
-constexpr std::uint64_t incompatible_at = 72, length_at = 100, compression_at = 104;
+constexpr std::uint64_t version_at = place_of_field<&format::HeaderV2::version>();
+constexpr std::uint64_t name_offset_at = place_of_field<&format::HeaderV2::backing_file_offset>();
+constexpr std::uint64_t name_size_at = place_of_field<&format::HeaderV2::backing_file_size>();
+constexpr std::uint64_t size_at = place_of_field<&format::HeaderV2::size>();
+constexpr std::uint64_t crypt_at = place_of_field<&format::HeaderV2::crypt_method>();
+constexpr std::uint64_t l1_size_at = place_of_field<&format::HeaderV2::l1_size>();
+constexpr std::uint64_t length_at = place_of_field<&format::HeaderV3::header_length>();
+constexpr std::uint64_t compression_at = place_of_field<&format::HeaderAdditional::compression_type>();
 
 // The first finding of any of the rules.
 const findings::Finding* first_of(const Draft& draft, std::initializer_list<RuleId> rules) {

@@ -2,6 +2,7 @@
 // write to another's. Promises: no byte that is read changes.
 #include <algorithm>
 
+#include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
 #include "repair/vacancies.hpp"
 
@@ -111,7 +112,10 @@ Remedied separate(Draft& draft) {
   for (const auto& f : draft.found("compressed/overlaps-standard"_rule))
     if (auto done = separate_cluster(draft, f, true); !done) return done;
   for (const auto& f : draft.found("l1/shared-with-snapshot"_rule))
-    if (auto done = separate_l1(draft, f, 40, draft.header().v2.l1_size); !done) return done;
+    if (auto done = separate_l1(draft, f, place_of_field<&format::HeaderV2::l1_table_offset>(),
+                                draft.header().v2.l1_size);
+        !done)
+      return done;
   for (const auto& f : draft.found("snapshot/l1-shared"_rule)) {
     if (!f.host) continue;
     const std::uint64_t pointer = f.host->begin.raw();

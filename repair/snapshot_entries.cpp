@@ -9,6 +9,7 @@
 
 #include "analyzer/info.hpp"
 #include "format/snapshot.hpp"
+#include "repair/field_places.hpp"
 #include "repair/l1_search.hpp"
 #include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
@@ -24,7 +25,11 @@ namespace {
 constexpr std::string_view set_size = "store the size with which the snapshot table reads soundly";
 constexpr std::string_view set_l1_size = "count the L1 entries that the snapshot needs";
 constexpr std::string_view set_l1 = "lead the snapshot to the L1 table that was found";
-constexpr std::uint64_t l1_at = 0, l1_size_at = 8, id_size_at = 12, name_size_at = 14, extra_size_at = 36;
+constexpr std::uint64_t l1_at = place_of_field<&format::SnapshotEntry::l1_table_offset>();
+constexpr std::uint64_t l1_size_at = place_of_field<&format::SnapshotEntry::l1_size>();
+constexpr std::uint64_t id_size_at = place_of_field<&format::SnapshotEntry::id_size>();
+constexpr std::uint64_t name_size_at = place_of_field<&format::SnapshotEntry::name_size>();
+constexpr std::uint64_t extra_size_at = place_of_field<&format::SnapshotEntry::extra_data_size>();
 constexpr std::uint64_t fixed_bytes = format::disk_size<format::SnapshotEntry>;
 constexpr std::uint64_t most_table = 1U << 20;  // bytes that are looked at
 

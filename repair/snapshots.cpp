@@ -2,7 +2,6 @@
 // without the entries that can't be used. Promises: the header changes in one write; an entry keeps all its
 // extra data; a snapshot is given up with consent only.
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include <fmt/format.h>
@@ -87,36 +86,27 @@ class Snapshots {
     return changed;
   }
 
-  // The index in "snapshot[3].…".
-  static std::optional<std::size_t> index_of(const findings::Finding& f) {
-    constexpr std::string_view prefix = "snapshot[";
-    if (!f.where.starts_with(prefix)) return std::nullopt;
-    std::size_t index = 0;
-    const char* const begin = f.where.data() + prefix.size();
-    if (std::from_chars(begin, f.where.data() + f.where.size(), index).ec != std::errc{}) return std::nullopt;
-    return index;
-  }
-
   // Snapshots whose L1 tables are elsewhere: when one is lost and one snapshot has none, they belong together.
   Remedied find_l1_tables() {
     std::vector<std::pair<RuleId, const findings::Finding*>> without;
     std::set<std::size_t> seen;
     for (const auto rule : lost_l1)
       for (const auto& f : draft_.found(rule))
-        if (const auto index = index_of(f); index && *index < listed_.size() && seen.insert(*index).second)
+        if (const auto index = index_in(f, "snapshot");
+            index && *index < listed_.size() && seen.insert(*index).second)
           without.emplace_back(rule, &f);
     std::vector<const analyzer::Orphan*> tables;
     for (const auto& orphan : draft_.verdict().orphans)
       if (orphan.is_l1 && orphan.where_from.empty()) tables.push_back(&orphan);
     if (without.size() != 1 || tables.size() != 1) return {};
     const auto [rule, f] = without.front();
-    auto& s = listed_[*index_of(*f)];
+    auto& s = listed_[*index_in(*f, "snapshot")];
     const std::uint64_t disk = s.disk_size_bytes().value_or(draft_.header().v2.size);
     const std::uint64_t entries = g_.l1_entries(disk);
     auto place = place_from(*f, "it is the only lost L1 table, and this the only snapshot without one");
     place.guest = {{base::GuestOffset{0}, disk, s.id}};
     if (draft_.may_act(rule, Consent::choice, find_table, std::move(place)) == nullptr) {
-      awaited_.insert(*index_of(*f));
+      awaited_.insert(*index_in(*f, "snapshot"));
       return {};
     }
     draft_.abandon(s.entry.l1_table_offset.raw());
@@ -125,14 +115,14 @@ class Snapshots {
         std::uint64_t{s.entry.l1_size} > std::max(entries, std::uint64_t{1}) + (1ULL << 16))
       s.entry.l1_size = static_cast<std::uint32_t>(entries);
     found_ = true;
-    moved_.insert(*index_of(*f));
+    moved_.insert(*index_in(*f, "snapshot"));
     return {};
   }
 
   bool complete_extra() {
     bool changed = std::exchange(found_, false);
     for (const auto& f : draft_.found("snapshot/extra-too-small"_rule)) {
-      const auto index = index_of(f);
+      const auto index = index_in(f, "snapshot");
       if (!index || *index >= listed_.size()) continue;
       auto& s = listed_[*index];
       if (draft_.may_act(f.rule, Consent::lossless, complete, place_from(f)) == nullptr) continue;
@@ -154,7 +144,7 @@ class Snapshots {
     std::set<std::size_t> gone;
     for (const auto rule : lost_l1)
       for (const auto& f : draft_.found(rule)) {
-        const auto index = index_of(f);
+        const auto index = index_in(f, "snapshot");
         if (!index || *index >= listed_.size() || awaited_.contains(*index) || usable(listed_[*index]))
           continue;
         if (draft_.may_act(rule, Consent::lossy, drop, place_from(f)) != nullptr) gone.insert(*index);
@@ -179,7 +169,7 @@ class Snapshots {
   Remedied move_apart() {
     const RuleId rule = "overlap/snapshot-l1"_rule;
     for (const auto& f : draft_.found(rule)) {
-      const auto index = index_of(f);
+      const auto index = index_in(f, "snapshot");
       if (!index || *index >= listed_.size() || !draft_.allows(Consent::choice)) continue;
       auto& s = listed_[*index];
       if (!usable(s) || !moved_.insert(*index).second) continue;
