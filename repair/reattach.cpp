@@ -62,6 +62,7 @@ class Reattachment {
 
   Remedied put(findings::RuleId rule, std::string_view what, const EntryPlace& entry, std::uint64_t to,
                Place place) {
+    if (draft_.contested(entry)) return {};
     auto* action = draft_.may_act(rule, Consent::choice, what, std::move(place));
     if (action == nullptr) {
       draft_.await(entry.offset);
@@ -252,8 +253,9 @@ class Reattachment {
     std::unordered_set<std::uint64_t> used;
     for (const auto cluster : leaks_) {
       const std::uint64_t offset = cluster << g_.cluster_bits();
+      // Entries that share a cluster are alike: the damaged one of them can't be told by what it says.
       const auto like = std::ranges::find_if(open, [&](const Vacancy& v) {
-        return !used.contains(v.place.offset) && !resembles(v.word, offset).empty();
+        return !v.shared && !used.contains(v.place.offset) && !resembles(v.word, offset).empty();
       });
       const Vacancy* vacancy = like == open.end() ? nullptr : &*like;
       std::string evidence = vacancy != nullptr ? resembles(vacancy->word, offset) : "";
