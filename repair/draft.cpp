@@ -37,6 +37,7 @@ base::Result<void> Draft::examine() {
   if (progress_.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped");
   verdict_ = std::move(*verdict);
   look_for_dangling();
+  look_for_contested();
   return {};
 }
 
@@ -158,8 +159,7 @@ void Draft::look_for_dangling() {
   dangling_complete_ = true;
   if (!verdict_.geometry) return;
   const auto note = [&](const Finding& f, std::uint64_t begin, std::uint64_t length) {
-    if (begin + length > overlay_.size()) dangling_.push_back({begin, begin + length});
-    (void)f;
+    if (begin + length > overlay_.size()) dangling_.push_back({begin, begin + length, f.where});
   };
   static const findings::RuleId by_word[] = {"l1/entry-past-eof"_rule, "l2/past-eof"_rule,
                                              "extl2/subcluster-past-eof"_rule, "bitmap/data-past-eof"_rule,
@@ -183,13 +183,41 @@ void Draft::look_for_dangling() {
       if (f.host) note(f, f.host->begin.raw(), std::max(f.host->length, geometry().cluster_size()));
 }
 
-std::optional<std::uint64_t> Draft::take(std::uint64_t clusters) {
+// Clusters that two claim, one of which may be a table.
+void Draft::look_for_contested() {
+  contested_.clear();
+  if (!verdict_.geometry) return;
+  static const findings::RuleId by_word[] = {"l1/points-at-metadata"_rule};
+  static const findings::RuleId by_host[] = {
+      "l2/points-at-metadata"_rule,    "compressed/overlaps-metadata"_rule, "overlap/active-l1"_rule,
+      "overlap/refcount-table"_rule,   "overlap/snapshot-table"_rule,       "overlap/snapshot-l1"_rule,
+      "overlap/bitmap-directory"_rule, "overlap/bitmap-table"_rule,         "refcount/block-overlap"_rule};
+  const auto note = [&](std::uint64_t begin, std::uint64_t length) {
+    constexpr std::uint64_t most = 1U << 12;  // clusters of one finding
+    const std::uint64_t first = begin >> geometry().cluster_bits();
+    const std::uint64_t last = (begin + std::max<std::uint64_t>(length, 1) - 1) >> geometry().cluster_bits();
+    for (std::uint64_t c = first; c <= last && c - first < most; ++c) contested_.insert(c);
+  };
+  for (const auto rule : by_word)
+    for (const auto& f : found(rule))
+      if (const auto place = entry(f.where)) note(word(place->offset) & format::entry_offset_mask, 1);
+  for (const auto rule : by_host)
+    for (const auto& f : found(rule))
+      if (f.host) note(f.host->begin.raw(), f.host->length);
+}
+
+bool Draft::contested(const EntryPlace& place) const {
+  return contested_.contains(place.offset >> geometry().cluster_bits());
+}
+
+std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::string_view replaced) {
   const auto& g = geometry();
   const std::uint64_t begin = base::divide_up(overlay_.size(), g.cluster_size()) * g.cluster_size();
   const std::uint64_t end = begin + clusters * g.cluster_size();
   if (!dangling_complete_) return std::nullopt;
   for (const auto& pointer : dangling_)
-    if (pointer.begin < end && begin < pointer.end) return std::nullopt;
+    if (pointer.begin < end && begin < pointer.end && (replaced.empty() || pointer.where != replaced))
+      return std::nullopt;
   if (end > format::entry_offset_mask) return std::nullopt;
   if (!overlay_.resize(end)) return std::nullopt;
   return begin;

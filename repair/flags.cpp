@@ -24,7 +24,7 @@ Remedied change_words(Draft& draft, RuleId rule, Consent consent, std::string_vi
                       std::uint64_t skip = 0, When when = nullptr) {
   for (const auto& f : draft.found(rule)) {
     const auto entry = draft.entry(f.where);
-    if (!f.host || !entry || (when != nullptr && !when(draft, *entry))) continue;
+    if (!f.host || !entry || draft.contested(*entry) || (when != nullptr && !when(draft, *entry))) continue;
     const std::uint64_t step = entry->l1 ? 8 : draft.geometry().l2_entry_size();
     // A finding names the entries, or, where several claim it, the cluster that one of them leads to.
     const std::uint64_t length = f.host->begin.raw() == entry->offset ? f.host->length : step;

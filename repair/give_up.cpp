@@ -22,17 +22,29 @@ namespace {
 constexpr std::string_view clear_l1 = "give up the L2 table that the entry should lead to";
 constexpr std::string_view clear_l2 = "give up the cluster's content, which can't be reached";
 constexpr std::string_view count_sectors = "store the number of sectors that the stream has in the file";
+constexpr std::string_view end_table = "let the L2 table end with entries that read as zeros, where the file ends";
 constexpr std::string_view clear_table = "keep the table's entries that make sense, and give up the others";
 
-// The words of an L2 entry that reads as zeros, whatever lies below.
-Remedied read_as_zeros(Draft& draft, Action& action, std::uint64_t at) {
-  const bool v3 = draft.header().has_v3();
-  const bool below = draft.verdict().backing_name.has_value();
-  if (draft.geometry().extended_l2()) {
-    if (auto done = draft.put_word(action, at, 0); !done) return done;
-    return draft.put_word(action, at + 8, below ? 0xffffffffULL << 32 : 0);
-  }
-  return draft.put_word(action, at, v3 && below ? format::zero_flag : 0);
+// An L2 table that the end of the file cuts off: the entries that are there stay, and the file goes on up to the
+// table's end, with entries that read as zeros.
+Remedied complete_table(Draft& draft, const Vacancy& v) {
+  const auto& g = draft.geometry();
+  const std::uint64_t table = v.word & format::entry_offset_mask, eof = draft.image().size();
+  if (table >= eof || table + g.cluster_size() <= eof) return {};  // another entry leads there, and it is done
+  const std::uint64_t first = (eof - table) / g.l2_entry_size();
+  const std::uint64_t guest = v.place.l1_index * g.span() + (first << g.cluster_bits());
+  const std::string layer = v.guest.empty() ? std::string{} : v.guest.front().snapshot;
+  auto* action = draft.may_act(
+      v.rule, Consent::lossy, end_table,
+      {.where = v.where,
+       .guest = {{base::GuestOffset{guest}, (v.place.l1_index + 1) * g.span() - guest, layer}}});
+  if (action == nullptr) return {};
+  const std::vector<std::byte> rest(static_cast<std::size_t>(table + g.cluster_size() - eof));
+  if (auto done = draft.put(*action, eof, rest); !done) return done;
+  if (!draft.verdict().backing_name) return {};
+  for (std::uint64_t i = first; i < g.l2_entries(); ++i)
+    if (auto done = read_as_zeros(draft, *action, table + i * g.l2_entry_size()); !done) return done;
+  return {};
 }
 
 constexpr findings::RuleId compressed[] = {
@@ -48,7 +60,7 @@ Remedied cut_streams(Draft& draft) {
   std::vector<std::byte> out(static_cast<std::size_t>(g.cluster_size()));
   for (const auto& f : draft.found("compressed/range-past-eof"_rule)) {
     const auto place = draft.entry(f.where);
-    if (!place || place->l1) continue;
+    if (!place || place->l1 || draft.contested(*place)) continue;
     const format::L2Entry entry{draft.word(place->offset)};
     auto range = g.compressed_range(entry);
     const std::uint64_t begin = range.offset.raw(), eof = draft.image().size();
@@ -69,6 +81,7 @@ Remedied cut_streams(Draft& draft) {
 Remedied thin_out(Draft& draft, const Vacancy& v) {
   const auto& g = draft.geometry();
   const std::uint64_t table = v.word & format::entry_offset_mask;
+  if (draft.contested({.offset = table})) return {};
   auto bytes = draft.bytes(table, g.cluster_size());
   const analyzer::ScanRules rules{.geometry = g,
                                   .eof = draft.image().size(),
@@ -98,7 +111,7 @@ Remedied part_tables(Draft& draft) {
     });
     for (const auto i : others) {
       const std::uint64_t at = l1.offset + i * 8;
-      if (draft.awaits(at)) continue;
+      if (draft.awaits(at) || draft.contested({.offset = at})) continue;
       const std::uint64_t span = draft.geometry().span();
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
                                        {.where = fmt::format("{}l1[{}]", l1.prefix, i),
@@ -114,9 +127,15 @@ Remedied part_tables(Draft& draft) {
 Remedied give_up(Draft& draft) {
   if (!draft.verdict().geometry) return {};
   for (const auto& v : vacancies(draft, true)) {
-    if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule) continue;
+    if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule ||
+        draft.contested(v.place))
+      continue;
     if (v.rule == "l2/table-implausible"_rule) {
       if (auto done = thin_out(draft, v); !done) return done;
+      continue;
+    }
+    if (v.rule == "l1/entry-partial-eof"_rule) {
+      if (auto done = complete_table(draft, v); !done) return done;
       continue;
     }
     // Of entries that share a table, the first keeps it; a finding names a few of the others only.
@@ -127,7 +146,7 @@ Remedied give_up(Draft& draft) {
   if (auto done = part_tables(draft); !done) return done;
   for (const auto& v : vacancies(draft, false)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
-    if (has_content || draft.awaits(v.place.offset)) continue;
+    if (has_content || draft.awaits(v.place.offset) || draft.contested(v.place)) continue;
     auto* action = draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;
@@ -137,7 +156,7 @@ Remedied give_up(Draft& draft) {
   for (const auto rule : compressed)
     for (const auto& f : draft.found(rule)) {
       const auto place = draft.entry(f.where);
-      if (!place || place->l1) continue;
+      if (!place || place->l1 || draft.contested(*place)) continue;
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l2, place_from(f)))
         if (auto done = read_as_zeros(draft, *action, place->offset); !done) return done;
     }

@@ -126,7 +126,7 @@ Remedied find_l1(Draft& draft) {
     draft.withhold(*why, Consent::choice, empty_l1, place_from(finding));
     return {};
   }
-  const auto room = draft.take(g.clusters(entries * 8));
+  const auto room = draft.take(g.clusters(entries * 8), "l1");
   if (!room) return {};
   auto* action = draft.may_act(*why, Consent::choice, empty_l1,
                                place_from(finding, "no L1 table was found, but L2 tables were"));

@@ -246,7 +246,8 @@ class Refcounts {
     Place place{.where = m.count == 1 ? fmt::format("cluster[{}]", m.first)
                                       : fmt::format("cluster[{}]..[{}]", m.first, m.first + m.count - 1)};
     const auto what = rises ? raise : !inside ? forget : free ? release : lower;
-    if (!rises && inside) {
+    const bool own = !rises && !free && raised_here(m);
+    if (!rises && inside && !own) {
       const bool held = m.label.kind == Kind::l2 && draft_.any("l1/entry-lost"_rule);
       if (draft_.doubtful() || held || draft_.spared(m.first, m.count)) {
         place.evidence = "it may be somebody's data: what is lost is looked for first";
@@ -254,8 +255,11 @@ class Refcounts {
         return {};
       }
     }
-    auto* action = draft_.may_act(rule, rises ? Consent::lossless : Consent::frees, what, std::move(place));
+    auto* action =
+        draft_.may_act(rule, rises || own ? Consent::lossless : Consent::frees, what, std::move(place));
     if (action == nullptr) return {};
+    if (rises)
+      for (std::uint64_t c = m.first; c < m.first + m.count; ++c) draft_.note_raised(c, m.stored);
     if (index != index_) {
       index_ = index;
       block_ = draft_.bytes(blocks_[index] & format::entry_offset_mask, g_.cluster_size());
@@ -269,6 +273,12 @@ class Refcounts {
     return draft_.put(
         *action, (blocks_[index] & format::entry_offset_mask) + from,
         std::span(block_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)));
+  }
+  // What this repair itself raised too far, since entries shared clusters then that do not any more.
+  [[nodiscard]] bool raised_here(const Mismatch& m) const {
+    for (std::uint64_t c = m.first; c < m.first + m.count; ++c)
+      if (!draft_.raised_above(c, m.label.refs)) return false;
+    return true;
   }
   // Clusters that a block's bytes count as free though they have content, and no owner: they become counted.
   void count_unexplained(std::uint64_t index, std::vector<std::byte>& bytes) {
