@@ -159,7 +159,7 @@ void Draft::look_for_dangling() {
   dangling_complete_ = true;
   if (!verdict_.geometry) return;
   const auto note = [&](const Finding& f, std::uint64_t begin, std::uint64_t length) {
-    if (begin + length > overlay_.size()) dangling_.push_back({begin, begin + length, f.where});
+    if (begin + length > overlay_.size()) dangling_.push_back({begin, begin + length, f.rule});
   };
   static const findings::RuleId by_word[] = {"l1/entry-past-eof"_rule, "l2/past-eof"_rule,
                                              "extl2/subcluster-past-eof"_rule, "bitmap/data-past-eof"_rule,
@@ -210,13 +210,13 @@ bool Draft::contested(const EntryPlace& place) const {
   return contested_.contains(place.offset >> geometry().cluster_bits());
 }
 
-std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::string_view replaced) {
+std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::optional<findings::RuleId> replaced) {
   const auto& g = geometry();
   const std::uint64_t begin = base::divide_up(overlay_.size(), g.cluster_size()) * g.cluster_size();
   const std::uint64_t end = begin + clusters * g.cluster_size();
   if (!dangling_complete_) return std::nullopt;
   for (const auto& pointer : dangling_)
-    if (pointer.begin < end && begin < pointer.end && (replaced.empty() || pointer.where != replaced))
+    if (pointer.begin < end && begin < pointer.end && (!replaced || pointer.rule != *replaced))
       return std::nullopt;
   if (end > format::entry_offset_mask) return std::nullopt;
   if (!overlay_.resize(end)) return std::nullopt;

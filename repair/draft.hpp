@@ -86,9 +86,10 @@ class Draft {
                                         std::uint64_t length);
 
   // New space of `clusters` clusters behind all that is in the file, as zeros. Nothing where pointers lead there that
-  // are wrong now and would be right then, or where the format ends. A pointer that is about to be replaced, named as
-  // findings do, does not count.
-  [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters, std::string_view replaced = {});
+  // are wrong now and would be right then, or where the format ends. Pointers that
+  // are about to be replaced, by their findings' rule, do not count.
+  [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters,
+                                                  std::optional<findings::RuleId> replaced = {});
 
   // Clusters that nothing refers to and that are somebody's data by the evidence: they are not freed.
   void spare(std::uint64_t first_cluster, std::uint64_t count) { spared_.push_back({first_cluster, count}); }
@@ -119,7 +120,7 @@ class Draft {
  private:
   struct Dangling {  // a pointer past the end of the file
     std::uint64_t begin, end;
-    std::string_view where;  // of its finding
+    findings::RuleId rule;  // of its finding
   };
   void look_for_dangling();
   void look_for_contested();

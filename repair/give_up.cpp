@@ -77,6 +77,36 @@ Remedied cut_streams(Draft& draft) {
   return {};
 }
 
+// Tables that were cut off with the end of the file. While other lost tables are there, which an empty entry could be
+// taken for the place of, each entry gets a table that says that nothing is left.
+Remedied replace_cut_tables(Draft& draft, std::span<const Vacancy> cut) {
+  constexpr std::size_t most = 64;  // tables that are made
+  const auto& g = draft.geometry();
+  const bool others =
+      std::ranges::any_of(draft.verdict().orphans, [](const auto& orphan) { return !orphan.is_l1; });
+  if (cut.empty() || !draft.allows(Consent::lossy) || (others && cut.size() > most)) {
+    for (const auto& v : cut)
+      draft.withhold(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
+    return {};
+  }
+  for (const auto& v : cut) {
+    std::uint64_t word = 0;
+    if (others) {
+      const auto room = draft.take(1, v.rule);
+      if (!room) return {};
+      word = *room | format::copied_flag;
+    }
+    auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
+    if (draft.verdict().backing_name && word != 0)
+      for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
+        if (auto done = read_as_zeros(draft, *action, (word & format::entry_offset_mask) + i * g.l2_entry_size());
+            !done)
+          return done;
+    if (auto done = draft.put_word(*action, v.place.offset, word); !done) return done;
+  }
+  return {};
+}
+
 // A table over which something else was written: entries that can't be right are given up.
 Remedied thin_out(Draft& draft, const Vacancy& v) {
   const auto& g = draft.geometry();
@@ -126,7 +156,8 @@ Remedied part_tables(Draft& draft) {
 
 Remedied give_up(Draft& draft) {
   if (!draft.verdict().geometry) return {};
-  for (const auto& v : vacancies(draft, true)) {
+  std::vector<Vacancy> cut;
+  for (const auto& v : vacancies(draft, true, true)) {
     if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule ||
         draft.contested(v.place))
       continue;
@@ -138,13 +169,18 @@ Remedied give_up(Draft& draft) {
       if (auto done = complete_table(draft, v); !done) return done;
       continue;
     }
+    if (v.cut && v.rule == "l1/entry-past-eof"_rule) {
+      cut.push_back(v);
+      continue;
+    }
     // Of entries that share a table, the first keeps it; a finding names a few of the others only.
     if (v.shared) continue;
     if (auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest}))
       if (auto done = draft.put_word(*action, v.place.offset, 0); !done) return done;
   }
+  if (auto done = replace_cut_tables(draft, cut); !done) return done;
   if (auto done = part_tables(draft); !done) return done;
-  for (const auto& v : vacancies(draft, false)) {
+  for (const auto& v : vacancies(draft, false, true)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
     if (has_content || draft.awaits(v.place.offset) || draft.contested(v.place)) continue;
     auto* action = draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
