@@ -216,7 +216,15 @@ Remedied mend_backing_name(Draft& draft) {
   std::uint64_t at = v2.backing_file_offset.raw();
   if (at < list.end || at >= cluster.size() || name_length(cluster, at) == 0) at = list.end;
   const std::uint32_t length = name_length(cluster, at);
-  if (length == 0) return {};
+  if (length == 0) {
+    const bool format_known = std::ranges::any_of(list.list, [](const auto& e) {
+      return e.type == static_cast<std::uint32_t>(ExtensionType::backing_format);
+    });
+    if (format_known || !base::all_zero(std::span(cluster).subspan(static_cast<std::size_t>(list.end)))) return {};
+    const std::string evidence = "behind the extensions stands no name, and no format of a backing file is told";
+    if (auto done = set(draft, *why, name_offset_at, std::uint64_t{0}, evidence); !done) return done;
+    return set(draft, *why, name_size_at, std::uint32_t{0}, evidence);
+  }
   const std::string evidence = fmt::format("behind the extensions stands a name of {} bytes", length);
   if (auto done = set(draft, *why, name_offset_at, at, evidence); !done) return done;
   return set(draft, *why, name_size_at, length, evidence);

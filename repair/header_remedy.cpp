@@ -7,6 +7,7 @@
 
 #include "repair/content_codec.hpp"
 #include "repair/l1_search.hpp"
+#include "repair/luks_region.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -50,12 +51,30 @@ Remedied write_what_was_inferred(Draft& draft) {
       if (rule == "header/version-misflagged"_rule) continue;
       auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
       if (action == nullptr) return {};
+      // Without an L1 table nothing tells the size: it holds the L2 tables that there are.
+      if (verdict.header_lost && header.v2.size == 0) {
+        const auto tables = static_cast<std::uint64_t>(
+            std::ranges::count_if(verdict.orphans, [](const auto& orphan) { return !orphan.is_l1; }));
+        header.v2.size = std::min(tables * draft.geometry().span(), format::limits::max_virtual_size);
+      }
       if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {
         header.v3.incompatible_features |= format::incompatible_word["compression_type"].mask();
         header.v3.header_length = format::header_known_length;
         header.additional.compression_type = static_cast<std::uint8_t>(format::Compression::zstd);
       }
+      const auto luks =
+          verdict.header_lost && header.v2.crypt_method == 0 ? find_luks_region(draft) : std::nullopt;
+      if (luks) header.v2.crypt_method = static_cast<std::uint32_t>(format::CryptMethod::luks);
       auto bytes = encoded(header);
+      if (luks) {
+        const auto add = [&](const auto& record) {
+          bytes.insert(bytes.end(), record.begin(), record.end());
+        };
+        add(format::encode(format::ExtensionHeader{
+            .type = static_cast<std::uint32_t>(format::ExtensionType::encryption),
+            .length = format::disk_size<format::EncryptionExtension>}));
+        add(format::encode(*luks));
+      }
       if (verdict.header_lost) bytes.resize(static_cast<std::size_t>(draft.geometry().cluster_size()));
       return draft.put(*action, 0, bytes);
     }
@@ -85,7 +104,8 @@ Remedied find_l1(Draft& draft) {
     found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
     if (!found) return {};
   }
-  const auto& finding = draft.found(*why).front();
+  auto finding = draft.found(*why).front();
+  finding.guest = {{base::GuestOffset{0}, draft.header().v2.size, ""}};  // another table shows another disk
   const auto& g = draft.geometry();
   const std::uint64_t entries = g.l1_entries(draft.header().v2.size);
   if (entries == 0 || entries > format::limits::max_l1_entries) return {};
@@ -126,7 +146,7 @@ Remedied find_l1(Draft& draft) {
     draft.withhold(*why, Consent::choice, empty_l1, place_from(finding));
     return {};
   }
-  const auto room = draft.take(g.clusters(entries * 8), "l1");
+  const auto room = draft.take(g.clusters(entries * 8), "l1/table-past-eof"_rule);
   if (!room) return {};
   auto* action = draft.may_act(*why, Consent::choice, empty_l1,
                                place_from(finding, "no L1 table was found, but L2 tables were"));
