@@ -251,7 +251,8 @@ Remedied mend_l1(Draft& draft) {
       odd = lost_table_for_empty(draft, offset, needed);
     if ((wrong == nullptr && odd == nullptr) || needed == 0 || needed > format::limits::max_l1_entries)
       continue;
-    const auto& why = wrong != nullptr ? *wrong : *odd;
+    auto why = wrong != nullptr ? *wrong : *odd;
+    why.guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft.header().v2.size), s.id}};
     if (tables_behind(draft, offset, needed) != 0) {
       // The place is right: the number is not, when it makes the table reach over something else.
       if (s.entry.l1_size == needed || (wrong == nullptr && !strange_behind(draft, where, needed))) continue;
