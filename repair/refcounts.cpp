@@ -283,9 +283,10 @@ class Refcounts {
   // Clusters that a block's bytes count as free though they have content, and no owner: they become counted.
   void count_unexplained(std::uint64_t index, std::vector<std::byte>& bytes) {
     if (order_ != g_.refcount_order()) return;  // the old refcounts were readable
-    bytes.resize(static_cast<std::size_t>(g_.cluster_size()));
     const std::uint64_t first = index * entries_of(order_);
     const std::uint64_t end = std::min(first + entries_of(order_), base::divide_up(eof_, g_.cluster_size()));
+    if (first >= end) return;  // an entry of a damaged table, whose block would count nothing
+    bytes.resize(static_cast<std::size_t>(g_.cluster_size()));
     std::vector<std::byte> content(static_cast<std::size_t>(g_.cluster_size()));
     for (std::uint64_t cluster = first; cluster < end;) {
       const auto extent = draft_.image().extent(cluster * g_.cluster_size());
