@@ -6,6 +6,7 @@
 #include "analyzer/check.hpp"
 #include "analyzer/info.hpp"
 #include "base/checked.hpp"
+#include "repair/owned_clusters.hpp"
 
 namespace cowvet::repair {
 
@@ -186,8 +187,8 @@ void Draft::look_for_dangling() {
 // Clusters that two claim, one of which may be a table.
 void Draft::look_for_contested() {
   contested_.clear();
+  no_tables_.clear();
   if (!verdict_.geometry) return;
-  static const findings::RuleId by_word[] = {"l1/points-at-metadata"_rule};
   static const findings::RuleId by_host[] = {
       "l2/points-at-metadata"_rule,    "compressed/overlaps-metadata"_rule, "overlap/active-l1"_rule,
       "overlap/refcount-table"_rule,   "overlap/snapshot-table"_rule,       "overlap/snapshot-l1"_rule,
@@ -198,16 +199,22 @@ void Draft::look_for_contested() {
     const std::uint64_t last = (begin + std::max<std::uint64_t>(length, 1) - 1) >> geometry().cluster_bits();
     for (std::uint64_t c = first; c <= last && c - first < most; ++c) contested_.insert(c);
   };
-  for (const auto rule : by_word)
-    for (const auto& f : found(rule))
-      if (const auto place = entry(f.where)) note(word(place->offset) & format::entry_offset_mask, 1);
+  for (const auto& f : found("l1/points-at-metadata"_rule))
+    if (const auto place = entry(f.where))
+      no_tables_.insert((word(place->offset) & format::entry_offset_mask) >> geometry().cluster_bits());
   for (const auto rule : by_host)
     for (const auto& f : found(rule))
       if (f.host) note(f.host->begin.raw(), f.host->length);
 }
 
 bool Draft::contested(const EntryPlace& place) const {
-  return contested_.contains(place.offset >> geometry().cluster_bits());
+  const auto& g = geometry();
+  const std::uint64_t cluster = place.offset >> g.cluster_bits();
+  if (!place.l1 && no_tables_.contains(cluster)) return true;
+  if (!contested_.contains(cluster)) return false;
+  const base::HostOffset begin{cluster << g.cluster_bits()};
+  if (place.l1) return !l1_looks(overlay_, g, begin, g.cluster_size() / 8).is_one();
+  return !l2_looks(bytes(begin.raw(), g.cluster_size()), g, overlay_.size()).is_one();
 }
 
 std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::optional<findings::RuleId> replaced) {

@@ -110,9 +110,13 @@ class Draft {
   void await(std::uint64_t entry_offset) { awaited_.push_back(entry_offset); }
   [[nodiscard]] bool awaits(std::uint64_t entry_offset) const;
 
-  // Whether the table is (also) in a cluster that something else claims: nothing is written to it before it is known
-  // whose it is, or before the other one has a place of its own.
+  // Whether something else claims the table's cluster, and its bytes do not look like a table: nothing is written to it
+  // before it is known whose it is, or before the other one has a place of its own.
   [[nodiscard]] bool contested(const EntryPlace& place) const;
+  // The same for what is no table of entries.
+  [[nodiscard]] bool contested(std::uint64_t offset) const {
+    return contested_.contains(offset >> geometry().cluster_bits());
+  }
 
   // What a finding's path names; nothing when it is no entry of a table, or can't be reached.
   [[nodiscard]] std::optional<EntryPlace> entry(std::string_view where) const;
@@ -132,7 +136,8 @@ class Draft {
   std::vector<Action> actions_;
   std::vector<Withheld> withheld_;
   std::vector<Dangling> dangling_;
-  std::set<std::uint64_t> contested_;
+  std::set<std::uint64_t> contested_;  // clusters
+  std::set<std::uint64_t> no_tables_;  // clusters of something else that L1 entries take for L2 tables
   bool dangling_complete_ = true;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::unordered_map<std::uint64_t, std::uint64_t> raised_;  // cluster -> refcount before this repair

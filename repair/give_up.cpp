@@ -111,7 +111,7 @@ Remedied replace_cut_tables(Draft& draft, std::span<const Vacancy> cut) {
 Remedied thin_out(Draft& draft, const Vacancy& v) {
   const auto& g = draft.geometry();
   const std::uint64_t table = v.word & format::entry_offset_mask;
-  if (draft.contested({.offset = table})) return {};
+  if (draft.contested(EntryPlace{.offset = table})) return {};
   auto bytes = draft.bytes(table, g.cluster_size());
   const analyzer::ScanRules rules{.geometry = g,
                                   .eof = draft.image().size(),
@@ -141,7 +141,7 @@ Remedied part_tables(Draft& draft) {
     });
     for (const auto i : others) {
       const std::uint64_t at = l1.offset + i * 8;
-      if (draft.awaits(at) || draft.contested({.offset = at})) continue;
+      if (draft.awaits(at) || draft.contested(EntryPlace{.offset = at, .l1 = true})) continue;
       const std::uint64_t span = draft.geometry().span();
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
                                        {.where = fmt::format("{}l1[{}]", l1.prefix, i),

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "repair/content_codec.hpp"
+#include "repair/data_file_evidence.hpp"
 #include "repair/l1_search.hpp"
 #include "repair/luks_region.hpp"
 #include "repair/remedies.hpp"
@@ -51,6 +52,11 @@ Remedied write_what_was_inferred(Draft& draft) {
       if (rule == "header/version-misflagged"_rule) continue;
       auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
       if (action == nullptr) return {};
+      const auto outside = verdict.header_lost && header.has_v3() ? disk_in_data_file(draft) : std::nullopt;
+      if (outside) {
+        header.v3.incompatible_features |= format::incompatible_word["external_data_file"].mask();
+        header.v2.size = std::max(header.v2.size, *outside);
+      }
       // Without an L1 table nothing tells the size: it holds the L2 tables that there are.
       if (verdict.header_lost && header.v2.size == 0) {
         const auto tables = static_cast<std::uint64_t>(

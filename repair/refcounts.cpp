@@ -102,7 +102,8 @@ class Refcounts {
       for (const auto& f : draft_.found(rule))
         if (std::ranges::any_of(f.owners, [](const auto& owner) { return owner.where == "refcount_table"; }))
           why_table_ = rule;
-    if (draft_.any("refcount/overflow"_rule) && draft_.header().has_v3()) {
+    // Not before what should not be shared has been parted.
+    if (lowers_ == Lowers::yes && draft_.any("refcount/overflow"_rule) && draft_.header().has_v3()) {
       while (order_ < format::limits::max_refcount_order && most_owners() > max_of(order_)) ++order_;
       if (order_ != g_.refcount_order()) why_table_ = "refcount/overflow"_rule;
     }

@@ -242,6 +242,8 @@ Remedied mend_l1(Draft& draft) {
   std::uint64_t index = 0;
   for (const auto& s : analyzer::read_snapshots(draft.image(), draft.header())) {
     const std::string where = fmt::format("snapshot[{}].l1", index++);
+    // What is no entry is not mended in place: other bytes may lie there.
+    if (s.id.empty() || !base::plain_text(s.id) || !base::plain_text(s.name)) continue;
     const std::uint64_t place = table.place(s.position);
     const std::uint64_t needed = needed_entries(draft, s);
     const auto* wrong = about(draft, about_l1, where);
@@ -314,6 +316,7 @@ std::vector<format::Snapshot> entries_behind_damage(const Draft& draft) {
 
 Remedied mend_snapshot_entries(Draft& draft) {
   if (!draft.verdict().geometry || draft.verdict().inferred || draft.header().v2.nb_snapshots == 0) return {};
+  if (draft.contested(draft.header().v2.snapshots_offset.raw())) return {};  // it may be no such table
   const auto writes = draft.writes();
   if (auto done = mend_sizes(draft); !done || draft.writes() != writes) return done;
   return mend_l1(draft);

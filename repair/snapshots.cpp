@@ -277,7 +277,7 @@ class Snapshots {
     auto& action = draft_.last();
     if (!table.empty()) {
       const std::uint64_t clusters = g_.clusters(table.size());
-      const auto room = draft_.take(clusters);
+      const auto room = draft_.take(clusters, "snapshot/table-past-eof"_rule);
       if (!room) return {};
       table.resize(static_cast<std::size_t>(clusters * g_.cluster_size()));
       header.v2.snapshots_offset = HostOffset{*room};
