@@ -109,21 +109,15 @@ std::uint64_t Draft::word(std::uint64_t offset) const {
 }
 
 base::Result<void> Draft::put(Action& action, std::uint64_t offset, base::ConstBytes after) {
-  if (after.empty()) return {};
-  // Behind the end the file has no bytes that could be the same.
-  const std::uint64_t kept =
-      std::min<std::uint64_t>(after.size(), overlay_.size() - std::min(overlay_.size(), offset));
+  if (after.empty() || offset > overlay_.size() || after.size() > overlay_.size() - offset) return {};
   auto before = bytes(offset, after.size());
-  const auto whole = after;
-  if (kept == after.size()) {
-    const auto first = std::ranges::mismatch(before, after).in1 - before.begin();
-    if (static_cast<std::size_t>(first) == before.size()) return {};
-    std::size_t end = after.size();
-    while (before[end - 1] == after[end - 1]) --end;
-    before = {before.begin() + first, before.begin() + static_cast<std::ptrdiff_t>(end)};
-    after = whole.subspan(static_cast<std::size_t>(first), before.size());
-    offset += static_cast<std::uint64_t>(first);
-  }
+  const auto first = std::ranges::mismatch(before, after).in1 - before.begin();
+  if (static_cast<std::size_t>(first) == before.size()) return {};
+  std::size_t end = after.size();
+  while (before[end - 1] == after[end - 1]) --end;
+  before = {before.begin() + first, before.begin() + static_cast<std::ptrdiff_t>(end)};
+  after = after.subspan(static_cast<std::size_t>(first), before.size());
+  offset += static_cast<std::uint64_t>(first);
   if (auto done = overlay_.write(offset, after); !done) return done;
   ++writes_;
   ++action.changes;
@@ -144,7 +138,7 @@ base::Result<void> Draft::put_word(Action& action, std::uint64_t offset, std::ui
   return put(action, offset, bytes);
 }
 
-base::Result<void> Draft::cut(Action& action, std::uint64_t size) {
+base::Result<void> Draft::resize(Action& action, std::uint64_t size) {
   ++action.changes;
   ++writes_;
   return overlay_.resize(size);

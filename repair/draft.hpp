@@ -76,11 +76,12 @@ class Draft {
 
   [[nodiscard]] std::uint64_t word(std::uint64_t offset) const;  // big endian; 0 behind the end
   [[nodiscard]] std::vector<std::byte> bytes(std::uint64_t offset, std::uint64_t length) const;
-  // Writes what differs, and records it. Error: an internal limit of the overlay only.
+  // Writes what differs, and records it; nothing where it would make the file longer, as a damaged place may. Error: an
+  // internal limit of the overlay only.
   [[nodiscard]] base::Result<void> put(Action& action, std::uint64_t offset, base::ConstBytes bytes);
   [[nodiscard]] base::Result<void> put_word(Action& action, std::uint64_t offset, std::uint64_t word);
-  // Cuts the file off at `size`.
-  [[nodiscard]] base::Result<void> cut(Action& action, std::uint64_t size);
+  // Makes the file longer, or cuts it off.
+  [[nodiscard]] base::Result<void> resize(Action& action, std::uint64_t size);
   // Copies clusters inside the file.
   [[nodiscard]] base::Result<void> copy(Action& action, std::uint64_t from, std::uint64_t to,
                                         std::uint64_t length);

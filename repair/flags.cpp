@@ -146,7 +146,7 @@ Remedied cut_tail(Draft& draft) {
     // What this repair itself took and did not need goes without asking.
     if (auto* action = draft.may_act(f.rule, Consent::frees,
                                      "cut off the unused end of the file, which is zeros", place_from(f))) {
-      if (auto done = draft.cut(*action, f.host->begin.raw()); !done) return done;
+      if (auto done = draft.resize(*action, f.host->begin.raw()); !done) return done;
     }
   }
   return {};

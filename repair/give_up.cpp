@@ -39,8 +39,7 @@ Remedied complete_table(Draft& draft, const Vacancy& v) {
       {.where = v.where,
        .guest = {{base::GuestOffset{guest}, (v.place.l1_index + 1) * g.span() - guest, layer}}});
   if (action == nullptr) return {};
-  const std::vector<std::byte> rest(static_cast<std::size_t>(table + g.cluster_size() - eof));
-  if (auto done = draft.put(*action, eof, rest); !done) return done;
+  if (auto done = draft.resize(*action, table + g.cluster_size()); !done) return done;
   if (!draft.verdict().backing_name) return {};
   for (std::uint64_t i = first; i < g.l2_entries(); ++i)
     if (auto done = read_as_zeros(draft, *action, table + i * g.l2_entry_size()); !done) return done;

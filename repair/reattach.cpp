@@ -176,7 +176,10 @@ class Reattachment {
   Remedied put_in_order(std::span<const analyzer::Orphan* const> lost, std::span<const Vacancy> open) {
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
-    if (lost.empty() || entries > most_leaks) return {};
+    const std::uint64_t begin = v2.l1_table_offset.raw(), eof = draft_.image().size();
+    if (lost.empty() || entries > most_leaks || !g_.aligned(v2.l1_table_offset) || begin == 0 || begin > eof ||
+        entries * 8 > eof - begin)
+      return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;

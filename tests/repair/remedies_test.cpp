@@ -80,7 +80,7 @@ TEST(Remedies, an_instruction_count_is_no_id) {
   const Mended m(
       "image size=1M cluster_size=4K\ndata 0..3\nsnapshot extra=24 name=first\ndamage:\n"
       "set snapshot[0].id_size += 8\n");
-  EXPECT_EQ(m.shows({0, 1, 2, 3}, 1), "1 2 3 4");
+  ASSERT_EQ(m.shows({0, 1, 2, 3}, 1), "1 2 3 4");
   EXPECT_EQ(m.view().layers()[1].name, "first");
 }
 
@@ -154,6 +154,14 @@ TEST(Remedies, a_backing_name_that_stands_nowhere_is_none) {
       "set header.backing_file_size = 70\n");
   EXPECT_EQ(m.errors(), 0U);
   EXPECT_EQ(m.shows({0, 1}), "1 2");
+}
+
+TEST(Remedies, no_damaged_number_makes_the_file_longer) {
+  const Mended m(
+      "image size=8M cluster_size=4K\ndatafile \"d\"\ndata 0..3\ndata 1200\ndamage:\n"
+      "set header.l1_table_offset = 0xbef2f8e22e38\nset header.refcount_table_offset = 0x7daa1c1cc35eab8f\n");
+  EXPECT_LT(m.plan().size_after, 1U << 20);
+  EXPECT_EQ(m.shows({0, 1, 2, 3, 1200}), "1 2 3 4 181");
 }
 
 TEST(Remedies, a_snapshot_led_to_an_empty_table_gets_its_own_back) {
