@@ -114,10 +114,6 @@ class Draft {
   // Whether something else claims the table's cluster, and its bytes do not look like a table: nothing is written to it
   // before it is known whose it is, or before the other one has a place of its own.
   [[nodiscard]] bool contested(const EntryPlace& place) const;
-  // The same for what is no table of entries.
-  [[nodiscard]] bool contested(std::uint64_t offset) const {
-    return contested_.contains(offset >> geometry().cluster_bits());
-  }
 
   // What a finding's path names; nothing when it is no entry of a table, or can't be reached.
   [[nodiscard]] std::optional<EntryPlace> entry(std::string_view where) const;

@@ -8,6 +8,8 @@
 
 #include "analyzer/l2_scan.hpp"
 #include "format/compression.hpp"
+#include "repair/l1_search.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
@@ -74,6 +76,15 @@ Remedied cut_streams(Draft& draft) {
       return done;
   }
   return {};
+}
+
+// Whether an L1 entry's place holds an L2 table, and no L1 table, whose entries look the same.
+bool leads_to_table(const Draft& draft, std::uint64_t word) {
+  const auto& g = draft.geometry();
+  const std::uint64_t table = word & format::entry_offset_mask;
+  return g.aligned(base::HostOffset{table}) &&
+         l2_looks(draft.bytes(table, g.cluster_size()), g, draft.image().size()).is_one() &&
+         tables_behind(draft, table, g.cluster_size() / 8) == 0;
 }
 
 // Tables that were cut off with the end of the file. While other lost tables are there, which an empty entry could be
@@ -162,6 +173,13 @@ Remedied give_up(Draft& draft) {
       continue;
     if (v.rule == "l2/table-implausible"_rule) {
       if (auto done = thin_out(draft, v); !done) return done;
+      continue;
+    }
+    if (v.rule == "l1/points-at-metadata"_rule && leads_to_table(draft, v.word)) {
+      draft.withhold(v.rule, Consent::none, clear_l1,
+                     {.where = v.where,
+                      .guest = v.guest,
+                      .evidence = "it leads to what looks like its table: what else lies there may be wrong"});
       continue;
     }
     if (v.rule == "l1/entry-partial-eof"_rule) {

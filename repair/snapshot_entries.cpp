@@ -316,7 +316,6 @@ std::vector<format::Snapshot> entries_behind_damage(const Draft& draft) {
 
 Remedied mend_snapshot_entries(Draft& draft) {
   if (!draft.verdict().geometry || draft.verdict().inferred || draft.header().v2.nb_snapshots == 0) return {};
-  if (draft.contested(draft.header().v2.snapshots_offset.raw())) return {};  // it may be no such table
   const auto writes = draft.writes();
   if (auto done = mend_sizes(draft); !done || draft.writes() != writes) return done;
   return mend_l1(draft);

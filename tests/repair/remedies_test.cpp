@@ -164,6 +164,14 @@ TEST(Remedies, no_damaged_number_makes_the_file_longer) {
   EXPECT_EQ(m.shows({0, 1, 2, 3, 1200}), "1 2 3 4 181");
 }
 
+TEST(Remedies, a_table_that_another_one_reaches_over_is_not_given_up) {
+  const Mended m(
+      "image size=1M cluster_size=4K\ndata 0..3\nsnapshot\ndata 0..1\ndata 100..103\ndamage:\n"
+      "set snapshot[0].l1_size = 3000\n");
+  EXPECT_EQ(m.shows({0, 1, 2, 3, 100, 103}), "38 39 3 4 138 141");
+  EXPECT_EQ(m.shows({0, 1, 2, 3}, 1), "1 2 3 4");
+}
+
 TEST(Remedies, a_snapshot_led_to_an_empty_table_gets_its_own_back) {
   const Mended m(
       "image size=1M cluster_size=4K\ndata 0..3\nsnapshot\ndata 0..1\nreserve spare content=none refcount=0\n"
