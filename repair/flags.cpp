@@ -95,6 +95,28 @@ Remedied apply(Draft& draft, std::span<const BitRemedy> remedies) {
   return {};
 }
 
+// A data file holds each cluster where the guest has it.
+Remedied mend_places(Draft& draft) {
+  const RuleId rule = "datafile/host-offset"_rule;
+  const auto& g = draft.geometry();
+  for (const auto& f : draft.found(rule)) {
+    const auto entry = draft.entry(f.where);
+    if (!entry || entry->l1 || !f.host || draft.contested(*entry)) continue;
+    auto* action = draft.may_act(rule, Consent::choice, "lead the entry to the guest's own place of the data file",
+                                 place_from(f));
+    if (action == nullptr) continue;
+    const std::uint64_t count = f.host->length / g.l2_entry_size();
+    for (std::uint64_t i = 0; i < count && entry->l2_index + i < g.l2_entries(); ++i) {
+      const std::uint64_t at = entry->offset + i * g.l2_entry_size();
+      const std::uint64_t guest =
+          entry->l1_index * g.span() + ((entry->l2_index + i) << g.cluster_bits());
+      const std::uint64_t flags = draft.word(at) & ~format::entry_offset_mask;
+      if (auto done = draft.put_word(*action, at, flags | guest | format::copied_flag); !done) return done;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Remedied mend_copied(Draft& draft) { return apply(draft, copied); }
@@ -102,6 +124,7 @@ Remedied mend_copied(Draft& draft) { return apply(draft, copied); }
 Remedied mend_entry_bits(Draft& draft) {
   if (auto done = apply(draft, bits); !done) return done;
   if (!draft.verdict().geometry) return {};
+  if (auto done = mend_places(draft); !done) return done;
   // Version 2 has no zero flag: what the entry points to is its content.
   return change_words(draft, "l2/zero-flag-v2"_rule, Consent::choice,
                       "clear the zero flag, which version 2 does not have", without_zero_flag);
