@@ -17,6 +17,7 @@ using findings::Finding;
 namespace {
 
 constexpr std::string_view copy_cluster = "give the entry a copy of the cluster of its own";
+constexpr std::string_view copy_stream = "give the entry a copy of the compressed cluster of its own";
 constexpr std::string_view copy_l1 = "give the layer a copy of the L1 table of its own";
 constexpr std::string_view give_up_share = "give up the cluster, which is another's";
 constexpr std::string_view no_room = "there is no room while pointers lead past the end of the file";
@@ -92,6 +93,34 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
   return {};
 }
 
+// Two entries name the same stream, or streams that overlap: one gets a copy, at the same place within a sector.
+Remedied separate_stream(Draft& draft, const Finding& f) {
+  const auto& g = draft.geometry();
+  const auto place = draft.entry(f.where);
+  if (!place || place->l1 || draft.contested(*place) || draft.header().external_data_file()) return {};
+  const format::L2Entry entry{draft.word(place->offset)};
+  if (!entry.compressed()) return {};
+  auto range = g.compressed_range(entry);
+  const std::uint64_t begin = range.offset.raw(), eof = draft.image().size();
+  if (begin >= eof) return {};
+  constexpr std::uint64_t sector = format::limits::sector;
+  const auto room = draft.take(g.clusters(begin % sector + range.length()));
+  auto named = place_from(f);
+  if (!named.guest.empty()) named.guest.resize(1);
+  if (!room) {
+    named.evidence = no_room;
+    draft.withhold(f.rule, Consent::lossy, copy_stream, std::move(named));
+    return {};
+  }
+  auto* action = draft.may_act(f.rule, Consent::lossless, copy_stream, std::move(named));
+  if (auto done = draft.copy(*action, begin, *room + begin % sector,
+                             std::min(range.length(), eof - begin));
+      !done)
+    return done;
+  range.offset = base::HostOffset{*room + begin % sector};
+  return draft.put_word(*action, place->offset, g.compressed_entry(range).word);
+}
+
 // A layer gets an L1 table of its own; its pointer lies at `pointer`, and the number of its entries is given.
 Remedied separate_l1(Draft& draft, const Finding& f, std::uint64_t pointer, std::uint64_t entries) {
   const std::uint64_t from = draft.word(pointer);
@@ -126,6 +155,8 @@ Remedied separate(Draft& draft) {
     }
   for (const auto& f : draft.found("compressed/overlaps-standard"_rule))
     if (auto done = separate_cluster(draft, f, true); !done) return done;
+  for (const auto& f : draft.found("compressed/streams-overlap"_rule))
+    if (auto done = separate_stream(draft, f); !done) return done;
   for (const auto& f : draft.found("l1/shared-with-snapshot"_rule))
     if (auto done = separate_l1(draft, f, place_of_field<&format::HeaderV2::l1_table_offset>(),
                                 draft.header().v2.l1_size);
