@@ -374,10 +374,12 @@ class Refcounts {
   }
   // Entries that lead nowhere and count nothing.
   Remedied drop_entries() {
-    const auto& v2 = draft_.header().v2;
+    const std::uint64_t table = draft_.header().v2.refcount_table_offset.raw();
+    const auto bytes = draft_.bytes(table, blocks_.size() * 8);
+    const base::BigEndianTable<std::uint64_t> stored(bytes);
     for (std::uint64_t i = 0; i < blocks_.size(); ++i) {
-      const std::uint64_t at = v2.refcount_table_offset.raw() + i * 8;
-      if (blocks_[i] != 0 || draft_.word(at) == 0) continue;
+      const std::uint64_t at = table + i * 8;
+      if (blocks_[i] != 0 || stored[static_cast<std::size_t>(i)] == 0) continue;
       auto* action = draft_.may_act("refcount/block-past-eof"_rule, Consent::lossless,
                                     "clear the refcount table's entry, which counts nothing",
                                     {.where = fmt::format("refcount_table[{}]", i)});
