@@ -188,6 +188,17 @@ Remedied mend_l1_size(Draft& draft) {
   const auto& g = draft.geometry();
   const auto& v2 = draft.header().v2;
   const std::uint64_t needed = g.l1_entries(v2.size);
+  // Entries behind the needed ones that are none, or an L2 table that lies where they are.
+  const std::uint64_t behind = v2.l1_table_offset.raw() + needed * 8,
+                      table_end = v2.l1_table_offset.raw() + std::uint64_t{v2.l1_size} * 8;
+  for (const auto rule : {"l2/table-implausible"_rule, "l1/entry-reserved"_rule, "l1/entry-unaligned"_rule,
+                          "l1/entry-past-eof"_rule, "l1/points-at-metadata"_rule})
+    for (const auto& f : draft.found(rule)) {
+      const auto entry = why == nullptr && f.where.starts_with("l1[") ? draft.entry(f.where) : std::nullopt;
+      if (!entry) continue;
+      const std::uint64_t to = draft.word(entry->offset) & format::entry_offset_mask;
+      if (entry->l1_index >= needed || (to + g.cluster_size() > behind && to < table_end)) why = &f;
+    }
   const std::uint64_t end = v2.l1_table_offset.raw() + needed * 8;
   if (why == nullptr || needed == 0 || needed >= v2.l1_size || needed > format::limits::max_l1_entries ||
       end > draft.image().size() || l1_looks(draft.image(), g, v2.l1_table_offset, needed).is_none())
@@ -199,6 +210,13 @@ Remedied mend_l1_size(Draft& draft) {
 Remedied mend_refcount_table(Draft& draft) {
   const auto* why = first_of(draft, {"refcount/table-offset-zero"_rule,
                                      "refcount/table-offset-unaligned"_rule, "refcount/table-past-eof"_rule});
+  const auto* odd = first_of(draft, {"refcount/table-entry-reserved"_rule, "refcount/block-unaligned"_rule,
+                                     "refcount/block-past-eof"_rule, "overlap/refcount-table"_rule,
+                                     "refcount/block-implausible"_rule, "refcount/coverage"_rule});
+  if (why == nullptr && odd != nullptr &&
+      analyzer::StoredRefcounts(draft.image(), draft.geometry(), draft.header().v2.refcount_table_offset)
+              .self_evidence() == 0)
+    why = odd;
   const auto& g = draft.geometry();
   const std::uint64_t clusters = draft.header().v2.refcount_table_clusters;
   if (why == nullptr || clusters == 0 || clusters * g.cluster_size() > format::limits::max_refcount_table)

@@ -38,11 +38,15 @@ std::vector<L1Table> l1_tables(const Draft& draft) {
 base::Result<void> read_as_zeros(Draft& draft, Action& action, std::uint64_t at) {
   const bool v3 = draft.header().has_v3();
   const bool below = draft.verdict().backing_name.has_value();
+  // What says so already goes on to.
   if (draft.geometry().extended_l2()) {
+    const std::uint64_t zeros = draft.word(at + 8) & 0xffffffffULL << 32;
     if (auto done = draft.put_word(action, at, 0); !done) return done;
-    return draft.put_word(action, at + 8, below ? 0xffffffffULL << 32 : 0);
+    return draft.put_word(action, at + 8, below ? 0xffffffffULL << 32 : zeros);
   }
-  return draft.put_word(action, at, v3 && below ? format::zero_flag : 0);
+  const format::L2Entry entry{draft.word(at)};
+  const bool zero = entry.zero() && !entry.compressed();
+  return draft.put_word(action, at, v3 && (below || zero) ? format::zero_flag : 0);
 }
 
 std::uint64_t L2Table::word(const format::Geometry& g, std::uint64_t entry) const {
