@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::string_view clear_l1 = "give up the L2 table that the entry should lead to";
 constexpr std::string_view clear_l2 = "give up the cluster's content, which can't be reached";
+constexpr std::string_view clear_flag = "clear the COPIED flag of the empty entry";
 constexpr std::string_view count_sectors = "store the number of sectors that the stream has in the file";
 constexpr std::string_view end_table =
     "let the L2 table end with entries that read as zeros, where the file ends";
@@ -211,6 +212,15 @@ Remedied give_up(Draft& draft) {
   for (const auto& v : vacancies(draft, false, true)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
     if (has_content || draft.awaits(v.place.offset) || draft.contested(v.place)) continue;
+    // Where nothing was lost, a flag alone is a flipped bit of an empty entry.
+    if (v.word == format::copied_flag && !draft.any("refcount/leak"_rule)) {
+      if (auto* action = draft.may_act(v.rule, Consent::choice, clear_flag,
+                                       {.where = v.where,
+                                        .guest = v.guest,
+                                        .evidence = "no cluster is lost, and a single bit is set"}))
+        if (auto done = draft.put_word(*action, v.place.offset, 0); !done) return done;
+      continue;
+    }
     auto* action = draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;

@@ -130,12 +130,13 @@ class Reattachment {
   }
   // Without snapshots each cluster has one owner, whose entry has COPIED: tables of bitmaps look the same but for that.
   [[nodiscard]] bool may_be_l2(const analyzer::Orphan& orphan) const {
-    if (orphan.copied || draft_.header().v2.nb_snapshots != 0 || !draft_.verdict().lost_snapshots.empty())
+    if (orphan.copied || l1_tables(draft_).size() > 1 || !draft_.verdict().lost_snapshots.empty())
       return true;
     const auto table = draft_.bytes(orphan.cluster << g_.cluster_bits(), g_.cluster_size());
     const base::BigEndianTable<std::uint64_t> words(table);
     for (std::size_t i = 0; i < words.size(); i += static_cast<std::size_t>(g_.l2_entry_size() / 8))
-      if (const format::L2Entry entry{words[i]}; !entry.compressed() && entry.offset().raw() != 0) return false;
+      if (const format::L2Entry entry{words[i]}; !entry.compressed() && entry.offset().raw() != 0)
+        return false;
     return true;
   }
   // Of entries that name one table, and of which any may be the damaged one, that which another layer's table at the
