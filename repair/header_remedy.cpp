@@ -97,7 +97,12 @@ constexpr RuleId strange[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_r
 
 Remedied find_l1(Draft& draft) {
   const auto& verdict = draft.verdict();
-  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
+  // What lies over a table that reads as one may be wrong itself.
+  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) {
+    return draft.any(rule) && (rule != "overlap/active-l1"_rule ||
+                               tables_behind(draft, draft.header().v2.l1_table_offset.raw(),
+                                             draft.geometry().l1_entries(draft.header().v2.size)) == 0);
+  });
   std::optional<L1Candidate> found;
   if (why == std::end(astray)) {
     why = std::ranges::find_if(strange, [&](RuleId rule) { return draft.any(rule); });

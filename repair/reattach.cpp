@@ -130,8 +130,8 @@ class Reattachment {
   }
   // Without snapshots each cluster has one owner, whose entry has COPIED: tables of bitmaps look the same but for that.
   [[nodiscard]] bool may_be_l2(const analyzer::Orphan& orphan) const {
-    if (orphan.copied || l1_tables(draft_).size() > 1 || !draft_.verdict().lost_snapshots.empty())
-      return true;
+    if (orphan.copied || !draft_.verdict().lost_snapshots.empty()) return true;
+    if (draft_.header().v2.snapshots_offset.raw() != 0 && l1_tables(draft_).size() > 1) return true;
     const auto table = draft_.bytes(orphan.cluster << g_.cluster_bits(), g_.cluster_size());
     const base::BigEndianTable<std::uint64_t> words(table);
     for (std::size_t i = 0; i < words.size(); i += static_cast<std::size_t>(g_.l2_entry_size() / 8))
