@@ -213,8 +213,7 @@ Remedied mend_refcount_table(Draft& draft) {
                            "refcount/block-implausible"_rule, "refcount/block-shared"_rule,
                            "overlap/refcount-table"_rule});
   const std::uint64_t clusters = draft.header().v2.refcount_table_clusters;
-  if (why == nullptr || clusters == 0 ||
-      clusters * g.cluster_size() > format::limits::max_refcount_table)
+  if (why == nullptr || clusters == 0 || clusters * g.cluster_size() > format::limits::max_refcount_table)
     return {};
   constexpr std::uint64_t most = 4096;  // clusters that are looked at: tables are made at the beginning
   std::optional<std::uint64_t> found;
@@ -257,8 +256,10 @@ Remedied mend_backing_name(Draft& draft) {
     const bool format_known = std::ranges::any_of(list.list, [](const auto& e) {
       return e.type == static_cast<std::uint32_t>(ExtensionType::backing_format);
     });
-    if (format_known || !base::all_zero(std::span(cluster).subspan(static_cast<std::size_t>(list.end)))) return {};
-    const std::string evidence = "behind the extensions stands no name, and no format of a backing file is told";
+    if (format_known || !base::all_zero(std::span(cluster).subspan(static_cast<std::size_t>(list.end))))
+      return {};
+    const std::string evidence =
+        "behind the extensions stands no name, and no format of a backing file is told";
     if (auto done = set(draft, *why, name_offset_at, std::uint64_t{0}, evidence); !done) return done;
     return set(draft, *why, name_size_at, std::uint32_t{0}, evidence);
   }

@@ -73,12 +73,10 @@ Remedied write_what_was_inferred(Draft& draft) {
       if (luks) header.v2.crypt_method = static_cast<std::uint32_t>(format::CryptMethod::luks);
       auto bytes = encoded(header);
       if (luks) {
-        const auto add = [&](const auto& record) {
-          bytes.insert(bytes.end(), record.begin(), record.end());
-        };
-        add(format::encode(format::ExtensionHeader{
-            .type = static_cast<std::uint32_t>(format::ExtensionType::encryption),
-            .length = format::disk_size<format::EncryptionExtension>}));
+        const auto add = [&](const auto& record) { bytes.insert(bytes.end(), record.begin(), record.end()); };
+        add(format::encode(
+            format::ExtensionHeader{.type = static_cast<std::uint32_t>(format::ExtensionType::encryption),
+                                    .length = format::disk_size<format::EncryptionExtension>}));
         add(format::encode(*luks));
       }
       if (verdict.header_lost) bytes.resize(static_cast<std::size_t>(draft.geometry().cluster_size()));

@@ -177,8 +177,8 @@ class Reattachment {
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
     const std::uint64_t begin = v2.l1_table_offset.raw(), eof = draft_.image().size();
-    if (lost.empty() || entries > most_leaks || !g_.aligned(v2.l1_table_offset) || begin == 0 || begin > eof ||
-        entries * 8 > eof - begin)
+    if (lost.empty() || entries > most_leaks || !g_.aligned(v2.l1_table_offset) || begin == 0 ||
+        begin > eof || entries * 8 > eof - begin)
       return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
@@ -288,8 +288,7 @@ class Reattachment {
     std::vector<std::uint64_t> rest;
     // Until no cluster has a single place any more: each that gets one narrows the others' choice.
     const auto vacancy_at = [&](std::uint64_t offset) {
-      return std::ranges::find_if(open,
-                                  [&](const Vacancy& v) { return !v.cut && v.place.offset == offset; });
+      return std::ranges::find_if(open, [&](const Vacancy& v) { return !v.cut && v.place.offset == offset; });
     };
     std::unordered_set<std::uint64_t> used;
     for (const auto cluster : leaks_) {

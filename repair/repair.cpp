@@ -1,6 +1,7 @@
 // The order of the remedies: what decides how the rest is read comes first, what follows from everything else
 // comes last. After each that changed something the image is checked anew, so that none acts on what another
-// has mended. A remedy with which something would read otherwise, though no step says so, is left out, and said so. Refcount blocks that say nothing are made early, since lost tables are found among what is
+// has mended. A remedy with which something would read otherwise, though no step says so, is left out, and
+// said so. Refcount blocks that say nothing are made early, since lost tables are found among what is
 // counted.
 #include "repair/repair.hpp"
 
@@ -98,6 +99,8 @@ std::string objection_to(const Proof& proof, const Draft& draft) {
   const auto all_named = [&](const GuestRanges& ranges) {
     return std::ranges::all_of(ranges.list, [&](const auto& range) { return named(range, draft.named()); });
   };
+  if (!proof.lost.empty() && !draft.allows(findings::Consent::lossy))
+    return "a range could not be read any more, and nobody has agreed to a loss";
   if (!all_named(proof.changed) || !all_named(proof.lost))
     return "a range would read otherwise than before, though no action says so";
   if (!proof.layers_gone.empty() && !draft.allows(findings::Consent::lossy))
@@ -183,7 +186,8 @@ base::Result<std::optional<Culprit>> find_culprit(const storage::Device& image, 
     return r == raise_refcounts || r == mend_refcounts || r == mend_copied;
   };
   const auto first = std::ranges::find_if_not(again.wrote, follows);
-  blame(first == again.wrote.end() ? again.wrote.front() : *first, "it and another step would undo each other");
+  blame(first == again.wrote.end() ? again.wrote.front() : *first,
+        "it and another step would undo each other");
   return found;
 }
 
@@ -202,8 +206,7 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
     dropped.push_back(std::move((*culprit)->step));
     planned = attempt(image, options, progress, course);
   }
-  if (planned)
-    planned->plan.withheld.insert(planned->plan.withheld.end(), dropped.begin(), dropped.end());
+  if (planned) planned->plan.withheld.insert(planned->plan.withheld.end(), dropped.begin(), dropped.end());
   return planned;
 }
 
