@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "analyzer/census.hpp"
+#include "repair/lost_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view put_table = "put the lost L2 table back";
 constexpr std::string_view put_cluster = "put the lost data cluster back";
-constexpr std::size_t most_leaks = 1U << 20;  // clusters that a place is looked for
+constexpr std::size_t most_entries = 1U << 20;  // of an L1 table that lost ones are put back to
 
 // Whether a damaged word differs so little from one that names `offset` that this is what it was: by one bit,
 // or by less than a cluster.
@@ -140,7 +140,7 @@ class Reattachment {
   Remedied put_in_order(std::span<const analyzer::Orphan* const> lost, std::span<const Vacancy> open) {
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
-    if (lost.empty() || entries > most_leaks) return {};
+    if (lost.empty() || entries > most_entries) return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
@@ -173,22 +173,6 @@ class Reattachment {
     std::string where;
     findings::GuestRange guest;
   };
-
-  Remedied collect_leaks() {
-    const analyzer::Options how{.jobs = draft_.options().jobs, .assume_qcow2 = draft_.options().assume_qcow2};
-    std::unordered_set<std::uint64_t> tables;
-    for (const auto& orphan : draft_.verdict().orphans) tables.insert(orphan.cluster);
-    const std::uint64_t end = draft_.image().size() / g_.cluster_size();
-    const analyzer::CensusUse use{.owned = [](auto, auto, auto) {},
-                                  .wrong =
-                                      [&](const analyzer::Mismatch& m) {
-                                        if (m.label.kind != analyzer::Kind::free || m.stored != 1) return;
-                                        for (std::uint64_t c = m.first; c < m.first + m.count && c < end; ++c)
-                                          if (leaks_.size() < most_leaks && !tables.contains(c))
-                                            leaks_.push_back(c);
-                                      }};
-    return analyzer::take_census(draft_.image(), how, draft_.progress(), use);
-  }
 
   // For each lost cluster the entries beside those that lead to its neighbours in the file.
   void find_spots(std::span<const Vacancy> open) {
@@ -241,7 +225,9 @@ class Reattachment {
     if (draft_.header().external_data_file() || draft_.verdict().inferred) return {};
     auto open = vacancies(draft_, false);
     if (open.empty() && draft_.verdict().summary.of("refcount/leak"_rule).findings == 0) return {};
-    if (auto done = collect_leaks(); !done) return done;
+    auto lost = lost_clusters(draft_);
+    if (!lost) return std::unexpected(lost.error());
+    leaks_ = std::move(*lost);
     if (leaks_.empty()) return {};
     find_spots(open);
     std::vector<std::uint64_t> rest;

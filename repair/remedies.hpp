@@ -29,6 +29,8 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied mend_entry_bits(Draft& draft);
 // Lost tables and clusters back to where they belong.
 [[nodiscard]] Remedied reattach(Draft& draft);
+// The same by what the guest's file systems say of their places, for those that are left.
+[[nodiscard]] Remedied reattach_by_content(Draft& draft);
 // What several owners share and must not: a copy for each.
 [[nodiscard]] Remedied separate(Draft& draft);
 // Entries that lead nowhere, when nothing belongs there any more.

@@ -17,7 +17,7 @@ using Remedy = Remedied (*)(Draft&);
 
 constexpr Remedy order[] = {
     mend_header,    mend_extensions, mend_luks,       mend_features, raise_refcounts, mend_snapshot_entries,
-    mend_snapshots, mend_bitmaps,    mend_entry_bits, reattach,      separate,        give_up,
+    mend_snapshots, mend_bitmaps,    mend_entry_bits, reattach,      reattach_by_content, separate, give_up,
     mend_refcounts, mend_copied,     cut_tail,        clear_marks};
 constexpr unsigned most_rounds = 16;
 
