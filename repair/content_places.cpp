@@ -162,8 +162,13 @@ class Search {
     question.fits.resize(question.things * question.places);
     for (std::size_t i = 0; i < question.things; ++i)
       things_.judge(i, disk_, expected, std::span(question.fits).subspan(i * question.places, question.places));
-    for (const auto& place : places_)
-      question.empty.push_back(-static_cast<float>(expected.oddity_of_nothing(place.begin, place.end)));
+    const std::uint64_t cluster = disk_.geometry().cluster_size();
+    for (const auto& place : places_) {
+      double bits = 0;
+      for (std::uint64_t at = place.begin; at < place.end; at += cluster)
+        bits -= expected.oddity_of_nothing(at, std::min(at + cluster, place.end));
+      question.empty.push_back(static_cast<float>(bits));
+    }
     auto choices = match_in_order(question).choices;
     for (auto& choice : choices)
       if (choice.margin < sure) choice.place.reset();
