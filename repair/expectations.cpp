@@ -117,7 +117,8 @@ Expectations::Judgement Expectations::judge(std::uint64_t begin, const Content& 
         break;
       case Area::Kind::stored: judgement.bits += content.all_zero(from, to) ? -16 : 1; break;
       case Area::Kind::used: judgement.bits += content.all_zero(from, to) ? -4 : 0.5; break;
-      case Area::Kind::perhaps: judgement.bits += content.all_zero(from, to) ? -1 : 0; break;
+      case Area::Kind::held: judgement.bits += content.all_zero(from, to) ? -1 : 0; break;
+      case Area::Kind::perhaps: break;
       case Area::Kind::zeros: judgement.bits += content.all_zero(from, to) ? (to - from < 16 ? 0.5 : 2) : -10; break;
       case Area::Kind::free: judgement.bits += content.all_zero(from, to) ? 0.5 : -4; break;
     }
@@ -131,7 +132,8 @@ double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end) c
       case Area::Kind::checked:
       case Area::Kind::stored: bits = std::max(bits, 20.0); break;
       case Area::Kind::used: bits = std::max(bits, 8.0); break;
-      case Area::Kind::perhaps: bits = std::max(bits, 1.0); break;
+      case Area::Kind::held: bits = std::max(bits, 1.0); break;
+      case Area::Kind::perhaps:
       case Area::Kind::zeros:
       case Area::Kind::free: break;
     }

@@ -15,7 +15,8 @@ struct Area {
     checked,  // its bytes prove whether they are what belongs there
     stored,   // certainly not all zeros
     used,     // somebody's data, hardly all zeros
-    perhaps,  // used for something that is not known
+    held,     // in use, for something that is not known
+    perhaps,  // anything: nothing can be said
     zeros,    // zeros, since what uses it ends before
     free,     // nobody's: zeros, or what was there once
   };

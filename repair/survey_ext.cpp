@@ -332,7 +332,7 @@ class Ext {
     if (!read(group.block_map, map)) return;
     for_each_run(map, count, [&](std::uint64_t first, std::uint64_t length, bool used) {
       to_.add_map(at(begin + first), at(begin + first + length),
-                     used ? Area::Kind::perhaps : Area::Kind::free);
+                     used ? Area::Kind::held : Area::Kind::free);
     });
   }
 

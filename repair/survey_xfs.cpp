@@ -155,11 +155,11 @@ class Xfs {
     std::uint64_t end = 0;
     for (const auto& [first, length] : runs) {
       if (first < end) continue;
-      to_.add_map(at(begin + end), at(begin + first), Area::Kind::perhaps);
+      to_.add_map(at(begin + end), at(begin + first), Area::Kind::held);
       to_.add_map(at(begin + first), at(begin + first + length), Area::Kind::free);
       end = first + length;
     }
-    to_.add_map(at(begin + end), at(begin + count), Area::Kind::perhaps);
+    to_.add_map(at(begin + end), at(begin + count), Area::Kind::held);
   }
 
   void expect_inodes(std::uint64_t g, base::ConstBytes agi) {
