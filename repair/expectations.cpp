@@ -54,9 +54,9 @@ void Expectations::add(std::uint64_t begin, std::uint64_t end, Area::Kind kind) 
 }
 
 void Expectations::add_check(std::uint64_t begin, std::uint64_t end, std::string what,
-                             std::function<bool(base::ConstBytes)> holds) {
+                             std::function<bool(base::ConstBytes)> holds, Area::Kind kind) {
   if (begin >= end || areas_.size() >= most_areas || !wanted(begin, end)) return;
-  areas_.push_back({begin, end, Area::Kind::checked, static_cast<std::uint32_t>(proofs_.size())});
+  areas_.push_back({begin, end, kind, static_cast<std::uint32_t>(proofs_.size())});
   proofs_.push_back({std::move(what), std::move(holds)});
 }
 
@@ -105,6 +105,9 @@ Expectations::Judgement Expectations::judge(std::uint64_t begin, const Content& 
     const std::uint64_t from = std::max(area.begin, begin) - begin, to = std::min(area.end, end) - begin;
     const bool whole = area.begin >= begin && area.end <= end;
     switch (area.kind) {
+      case Area::Kind::tried:
+        if (content.all_zero(from, to)) break;
+        [[fallthrough]];
       case Area::Kind::checked:
         if (!whole) {
           judgement.bits += content.all_zero(from, to) ? -2 : 0;
@@ -133,6 +136,7 @@ double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end) c
       case Area::Kind::stored: bits = std::max(bits, 20.0); break;
       case Area::Kind::used: bits = std::max(bits, 8.0); break;
       case Area::Kind::held: bits = std::max(bits, 1.0); break;
+      case Area::Kind::tried:
       case Area::Kind::perhaps:
       case Area::Kind::zeros:
       case Area::Kind::free: break;

@@ -13,6 +13,7 @@ namespace cowvet::repair {
 struct Area {
   enum class Kind : std::uint8_t {
     checked,  // its bytes prove whether they are what belongs there
+    tried,    // the same, unless they are zeros
     stored,   // certainly not all zeros
     used,     // somebody's data, hardly all zeros
     held,     // in use, for something that is not known
@@ -54,7 +55,7 @@ class Expectations {
   [[nodiscard]] bool wanted(std::uint64_t begin, std::uint64_t end) const;
   void add(std::uint64_t begin, std::uint64_t end, Area::Kind kind);
   void add_check(std::uint64_t begin, std::uint64_t end, std::string what,
-                 std::function<bool(base::ConstBytes)> holds);
+                 std::function<bool(base::ConstBytes)> holds, Area::Kind kind = Area::Kind::checked);
   // What holds where nothing else is said, and what a map of used blocks says of the rest.
   void add_ground(std::uint64_t begin, std::uint64_t end, Area::Kind kind);
   void add_map(std::uint64_t begin, std::uint64_t end, Area::Kind kind);

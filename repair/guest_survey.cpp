@@ -14,7 +14,10 @@ constexpr std::uint64_t start_bytes = 4096;  // that tell what begins there
 
 using Begins = bool (*)(base::ConstBytes);
 using Survey = void (*)(const GuestDisk&, std::uint64_t, Expectations&);
-constexpr std::pair<Begins, Survey> known[] = {{begins_ext, survey_ext}, {begins_xfs, survey_xfs}};
+constexpr std::pair<Begins, Survey> known[] = {{begins_ext, survey_ext},
+                                               {begins_xfs, survey_xfs},
+                                               {begins_ntfs, survey_ntfs},
+                                               {begins_fat, survey_fat}};
 
 bool boots(base::ConstBytes bytes) { return little<std::uint16_t>(bytes, 510) == 0xaa55; }
 bool is_gpt(base::ConstBytes bytes) {
