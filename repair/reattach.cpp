@@ -225,7 +225,7 @@ class Reattachment {
     if (draft_.header().external_data_file() || draft_.verdict().inferred) return {};
     auto open = vacancies(draft_, false);
     if (open.empty() && draft_.verdict().summary.of("refcount/leak"_rule).findings == 0) return {};
-    auto lost = lost_clusters(draft_);
+    auto lost = lost_clusters(draft_, Counted::once);
     if (!lost) return std::unexpected(lost.error());
     leaks_ = std::move(*lost);
     if (leaks_.empty()) return {};

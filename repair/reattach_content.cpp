@@ -120,7 +120,7 @@ class ByContent {
       return {};
     find_open();
     if (open_.empty()) return {};
-    const auto lost = lost_clusters(draft_);
+    const auto lost = lost_clusters(draft_, Counted::once);
     if (!lost) return std::unexpected(lost.error());
     std::vector<std::uint64_t> words, clusters;
     for (const auto cluster : *lost)
