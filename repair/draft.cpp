@@ -46,7 +46,9 @@ std::span<const Finding> Draft::found(findings::RuleId rule) const {
 }
 
 bool Draft::doubtful() const {
-  return !verdict_.complete || verdict_.inferred || !verdict_.doubts.empty() ||
+  // Of a header that was lost with its L1 table: the disk was hardly that small.
+  const bool sizeless = verdict_.header && verdict_.header->v2.size == 0 && any("refcount/leak"_rule);
+  return !verdict_.complete || verdict_.inferred || sizeless || !verdict_.doubts.empty() ||
          any("refcount/leak-holds-table"_rule);
 }
 

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "repair/generations.hpp"
 #include "repair/lost_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/tables.hpp"
@@ -141,6 +142,10 @@ class Reattachment {
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
     if (lost.empty() || entries > most_entries) return {};
+    // Of one place at several times only one table is the disk's.
+    std::vector<std::uint64_t> tables;
+    for (const auto* orphan : lost) tables.push_back(orphan->cluster << g_.cluster_bits());
+    if (generations(draft_, tables).size() != tables.size()) return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
