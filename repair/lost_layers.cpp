@@ -1,6 +1,5 @@
-// Tables of which all layers lost theirs. The order of the file is the order in which they were made: of the disk's places among
-// each other, and of one place's tables from snapshot to snapshot; as many layers use a table as its refcount says. Promises: done
-// only where these numbers add up.
+// Tables of which all layers lost theirs. The disk's places are in the order of the file; those of one place are told apart by what
+// they have in common, and as many layers use a table as its refcount says. Promises: done only where these numbers add up.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -23,14 +22,37 @@ constexpr std::string_view new_l1 = "make an L1 table as large as the lost L2 ta
 constexpr std::string_view put_table = "put the lost L2 table back into its layers";
 constexpr std::uint64_t most_entries = 1U << 20;  // of an L1 table
 
-// Entries of an L2 table that say that no other layer uses the cluster.
-bool has_copied(const Draft& draft, std::uint64_t table) {
+// The words of a table's entries.
+std::vector<std::uint64_t> entries_of(const Draft& draft, std::uint64_t table) {
   const auto& g = draft.geometry();
   const auto bytes = draft.bytes(table, g.cluster_size());
   const base::BigEndianTable<std::uint64_t> words(bytes);
+  std::vector<std::uint64_t> entries;
   for (std::size_t i = 0; i < words.size(); i += static_cast<std::size_t>(g.l2_entry_size() / 8))
-    if ((words[i] & format::copied_flag) != 0) return true;
-  return false;
+    entries.push_back(words[i]);
+  return entries;
+}
+
+// Tables of one place in the order of time. The disk as it is comes last: it alone has clusters of its own (COPIED). The less a
+// table has in common with it, the older it is. Nothing when several have clusters of their own.
+std::vector<std::uint64_t> in_time(const Draft& draft, std::vector<std::uint64_t> tables) {
+  const auto is_own = [](std::uint64_t word) { return (word & format::copied_flag) != 0; };
+  const auto newest = std::ranges::find_if(
+      tables, [&](std::uint64_t table) { return std::ranges::any_of(entries_of(draft, table), is_own); });
+  if (newest != tables.end()) std::rotate(newest, newest + 1, tables.end());
+  const auto last = entries_of(draft, tables.back());
+  std::vector<std::pair<std::size_t, std::uint64_t>> by_likeness;  // ascending for older ones
+  for (std::size_t t = 0; t + 1 < tables.size(); ++t) {
+    const auto entries = entries_of(draft, tables[t]);
+    if (std::ranges::any_of(entries, is_own)) return {};
+    std::size_t common = 0;
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      common += entries[i] != 0 && entries[i] == (last[i] & ~format::copied_flag) ? 1U : 0U;
+    by_likeness.emplace_back(common, tables[t]);
+  }
+  std::ranges::stable_sort(by_likeness, {}, [](const auto& item) { return item.first; });
+  for (std::size_t t = 0; t < by_likeness.size(); ++t) tables[t] = by_likeness[t].second;
+  return tables;
 }
 
 class Layers {
@@ -70,10 +92,9 @@ class Layers {
     for (const auto& l1 : layers_)
       if (index < l1.entries) layers.push_back(&l1);
     std::vector<std::uint64_t> used;  // a table for each layer that has one
-    for (std::size_t k = 0; k < group.size(); ++k) {
-      const std::uint64_t table = tables[group[k]];
-      // Only the disk as it is has clusters of its own.
-      if (k + 1 < group.size() && has_copied(draft_, table)) return {};
+    std::vector<std::uint64_t> of_group;
+    for (const auto k : group) of_group.push_back(tables[k]);
+    for (const auto table : in_time(draft_, std::move(of_group))) {
       const std::uint64_t count = counts.of(table >> g_.cluster_bits());
       if (count == 0 || count > layers.size()) return {};
       used.insert(used.end(), static_cast<std::size_t>(count), table);
@@ -89,8 +110,8 @@ class Layers {
           "refcount/leak-holds-table"_rule, Consent::choice, put_table,
           {.where = fmt::format("{}l1[{}]", l1.prefix, index),
            .guest = {{base::GuestOffset{begin}, std::min(g_.span(), l1.disk - begin), l1.id}},
-           .evidence = "as many groups of lost tables as entries without one, in the order of the file; as many "
-                       "layers as the tables are counted"});
+           .evidence = "as many places have lost tables as entries none, in the order of the file; as many layers "
+                       "use a table as it is counted"});
       if (action == nullptr) {
         draft_.await(at);
         draft_.spare(used[k] >> g_.cluster_bits(), 1);
