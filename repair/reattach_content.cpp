@@ -2,6 +2,7 @@
 // them. Promises: entries that lead to something are never changed; a place is taken by choice only, and its evidence is told.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -128,9 +129,24 @@ class ByContent {
         words.push_back(cluster << g_.cluster_bits() | format::copied_flag);
     for (const auto& [cluster, entry] : open_) clusters.push_back(cluster);
     const auto places = clusters_by_content(draft_, words, clusters);
-    for (std::size_t i = 0; i < words.size(); ++i)
-      if (places[i])
-        if (auto done = put(words[i], clusters[places[i]->place], places[i]->evidence); !done) return done;
+    if (std::ranges::none_of(places, [](const auto& place) { return place.has_value(); })) return {};
+    std::set<std::uint64_t> placed;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      if (!places[i]) continue;
+      if (auto done = put(words[i], clusters[places[i]->place], places[i]->evidence); !done) return done;
+      placed.insert((words[i] & format::entry_offset_mask) >> g_.cluster_bits());
+    }
+    return keep_others(placed);
+  }
+  // The table is not empty any more, and nothing else would tell that the others were its data too.
+  Remedied keep_others(const std::set<std::uint64_t>& placed) {
+    if (!draft_.allows(Consent::choice)) return {};
+    const auto lost = lost_clusters(draft_, Counted::ever);
+    if (!lost) return std::unexpected(lost.error());
+    for (const auto cluster : *lost)
+      if (!placed.contains(cluster) &&
+          !base::all_zero(draft_.bytes(cluster << g_.cluster_bits(), g_.cluster_size())))
+        draft_.keep(cluster);
     return {};
   }
   Remedied put(std::uint64_t word, std::uint64_t cluster, std::string evidence) {

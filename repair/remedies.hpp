@@ -35,6 +35,8 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied reattach_layers(Draft& draft);
 // The same by what the guest's file systems say of their places, for those that are left.
 [[nodiscard]] Remedied reattach_by_content(Draft& draft);
+// What has no certain place, into an internal snapshot of its own: when nothing else changes anything.
+[[nodiscard]] Remedied keep_lost(Draft& draft);
 // What several owners share and must not: a copy for each.
 [[nodiscard]] Remedied separate(Draft& draft);
 // Entries that lead nowhere, when nothing belongs there any more.

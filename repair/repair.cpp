@@ -35,7 +35,10 @@ base::Result<bool> settle_rounds(Draft& draft) {
       if (draft.writes() == writes) continue;
       if (auto done = draft.examine(); !done) return std::unexpected(done.error());
     }
+    if (draft.writes() != writes_before) continue;
+    if (auto done = keep_lost(draft); !done) return std::unexpected(done.error());
     if (draft.writes() == writes_before) return true;
+    if (auto done = draft.examine(); !done) return std::unexpected(done.error());
   }
   return false;
 }
