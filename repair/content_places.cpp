@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "repair/guest_disk.hpp"
 #include "repair/guest_survey.hpp"
 #include "repair/order_match.hpp"
 

@@ -93,6 +93,11 @@ void Expectations::put_under(std::vector<Area>& ground) {
   std::ranges::sort(areas_, {}, &Area::begin);
 }
 
+void Expectations::for_each_check(const UseCheck& use) const {
+  for (const auto& area : areas_)
+    if (area.kind == Area::Kind::checked || area.kind == Area::Kind::tried) use(area, proofs_[area.proof]);
+}
+
 std::size_t Expectations::first_behind(std::uint64_t begin) const {
   return static_cast<std::size_t>(std::ranges::upper_bound(areas_, begin, {}, &Area::end) - areas_.begin());
 }

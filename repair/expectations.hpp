@@ -62,6 +62,9 @@ class Expectations {
   // All is added: now ask.
   void seal();
   [[nodiscard]] bool empty() const { return areas_.empty(); }
+  // All that proves itself, in the order of the disk.
+  using UseCheck = std::function<void(const Area& area, const PlaceProof& proof)>;
+  void for_each_check(const UseCheck& use) const;
 
   struct Judgement {
     double bits = 0;

@@ -10,15 +10,17 @@
 #include <vector>
 
 #include "repair/draft.hpp"
+#include "repair/guest_reader.hpp"
 
 namespace cowvet::repair {
 
-class GuestDisk {
+class GuestDisk final : public GuestReader {
  public:
   // Of a draft that has a geometry; it must live longer, and not change meanwhile.
   explicit GuestDisk(const Draft& draft);
 
-  [[nodiscard]] std::uint64_t size() const { return draft_.header().v2.size; }  // bytes
+  [[nodiscard]] std::uint64_t size() const override { return draft_.header().v2.size; }
+  [[nodiscard]] std::uint64_t unit() const override { return g_.cluster_size(); }
   [[nodiscard]] const format::Geometry& geometry() const { return g_; }
 
   // Whatever is not mapped under this entry of the L1 table may have been lost.
@@ -34,8 +36,7 @@ class GuestDisk {
     clusters_.clear();
   }
 
-  // False where a part of it is not known, or behind the end of the disk.
-  [[nodiscard]] bool read(std::uint64_t offset, base::MutableBytes into) const;
+  [[nodiscard]] bool read(std::uint64_t offset, base::MutableBytes into) const override;
   // What an L2 entry leads to: a whole cluster. False where that can't be read.
   [[nodiscard]] bool read_stored(std::uint64_t word, base::MutableBytes into) const;
 

@@ -13,7 +13,7 @@ constexpr std::size_t most_partitions = 128;
 constexpr std::uint64_t start_bytes = 4096;  // that tell what begins there
 
 using Begins = bool (*)(base::ConstBytes);
-using Survey = void (*)(const GuestDisk&, std::uint64_t, Expectations&);
+using Survey = void (*)(const GuestReader&, std::uint64_t, Expectations&);
 constexpr std::pair<Begins, Survey> known[] = {{begins_ext, survey_ext},
                                                {begins_xfs, survey_xfs},
                                                {begins_ntfs, survey_ntfs},
@@ -42,7 +42,7 @@ bool begins_something(base::ConstBytes bytes) {
 }
 
 // Where partitions begin, bytes.
-std::vector<std::uint64_t> partitions(const GuestDisk& disk, base::ConstBytes first) {
+std::vector<std::uint64_t> partitions(const GuestReader& disk, base::ConstBytes first) {
   std::vector<std::uint64_t> begins;
   if (is_gpt(first)) {
     const std::uint64_t at = little<std::uint64_t>(first, sector + 72) * sector;
@@ -80,8 +80,8 @@ void for_each_run(base::ConstBytes map, std::uint64_t bits,
   }
 }
 
-void survey_guest(const GuestDisk& disk, Expectations& expectations) {
-  const std::uint64_t length = std::min(start_bytes, disk.geometry().cluster_size());
+void survey_guest(const GuestReader& disk, Expectations& expectations) {
+  const std::uint64_t length = std::min(start_bytes, disk.unit());
   std::vector<std::byte> first(static_cast<std::size_t>(std::min(length, disk.size())));
   std::vector<std::uint64_t> begins{0};
   if (disk.read(0, first)) {

@@ -2,18 +2,19 @@
 // theirs is believed that contradicts the disk's size; each part of the disk that can be read adds to what is expected of the rest.
 #pragma once
 #include "repair/expectations.hpp"
-#include "repair/guest_disk.hpp"
+#include "base/checked.hpp"
+#include "repair/guest_reader.hpp"
 
 namespace cowvet::repair {
 
 // Finds partitions and file systems, and asks them all.
-void survey_guest(const GuestDisk& disk, Expectations& expectations);
+void survey_guest(const GuestReader& disk, Expectations& expectations);
 
 // One of them, when it begins at `begin`, in bytes of the disk.
-void survey_ext(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations);
-void survey_xfs(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations);
-void survey_fat(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations);
-void survey_ntfs(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations);
+void survey_ext(const GuestReader& disk, std::uint64_t begin, Expectations& expectations);
+void survey_xfs(const GuestReader& disk, std::uint64_t begin, Expectations& expectations);
+void survey_fat(const GuestReader& disk, std::uint64_t begin, Expectations& expectations);
+void survey_ntfs(const GuestReader& disk, std::uint64_t begin, Expectations& expectations);
 
 // Whether bytes are a file system's first ones.
 [[nodiscard]] bool begins_ext(base::ConstBytes bytes);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "repair/content_codec.hpp"
+#include "repair/header_model.hpp"
 #include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
@@ -48,8 +49,11 @@ Remedied write_what_was_inferred(Draft& draft) {
     for (const auto& f : draft.found(rule)) {
       auto header = *verdict.header;
       if (rule == "header/version-misflagged"_rule) continue;
-      auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
+      const auto model = verdict.header_lost ? header_by_model(draft) : std::nullopt;
+      auto* action = draft.may_act(rule, Consent::choice, write_header,
+                                   place_from(f, model ? f.detail + "; the rest is the template's" : f.detail));
       if (action == nullptr) return {};
+      if (model) return draft.put(*action, 0, *model);
       if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {
         header.v3.incompatible_features |= format::incompatible_word["compression_type"].mask();
         header.v3.header_length = format::header_known_length;

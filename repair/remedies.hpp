@@ -13,6 +13,8 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied mend_header(Draft& draft);
 // Single fields of the header that contradict the rest of it, or of the image.
 [[nodiscard]] Remedied mend_header_fields(Draft& draft);
+// The backing file's new name, when one was found.
+[[nodiscard]] Remedied reconnect(Draft& draft);
 // A disk and an L1 table of the size that lost L2 tables need, when nothing else tells one.
 [[nodiscard]] Remedied give_size(Draft& draft);
 // Header extensions that can't be read to their end, or whose type was lost.

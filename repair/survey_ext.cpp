@@ -34,7 +34,7 @@ bool map_sum_is(base::ConstBytes map, std::uint32_t seed, std::uint32_t stored, 
 
 class Ext {
  public:
-  Ext(const GuestDisk& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
+  Ext(const GuestReader& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
 
   void survey() {
     std::vector<std::byte> super(super_size);
@@ -336,7 +336,7 @@ class Ext {
     });
   }
 
-  const GuestDisk& disk_;
+  const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
   std::uint64_t block_size_ = 0, first_ = 0, per_group_ = 0, inodes_ = 0, inode_size_ = 0, descriptor_size_ = 0;
@@ -356,7 +356,7 @@ bool begins_ext(base::ConstBytes bytes) {
          little<std::uint32_t>(super, 0x18) <= 6 && little<std::uint32_t>(super, 0x20) != 0;
 }
 
-void survey_ext(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations) {
+void survey_ext(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {
   Ext(disk, begin, expectations).survey();
 }
 

@@ -40,7 +40,7 @@ bool lists_files(base::ConstBytes bytes, std::uint64_t clusters) {
 
 class Fat {
  public:
-  Fat(const GuestDisk& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
+  Fat(const GuestReader& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
 
   void survey() {
     std::vector<std::byte> boot(sector);
@@ -217,7 +217,7 @@ class Fat {
     }
   }
 
-  const GuestDisk& disk_;
+  const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
   std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, tables_ = 0, table_at_ = 0, table_size_ = 0, root_at_ = 0;
@@ -238,7 +238,7 @@ bool begins_fat(base::ConstBytes bytes) {
          little<std::uint16_t>(bytes, 0x0e) != 0 && little<std::uint8_t>(bytes, 0x15) >= 0xf0 && !begins_ntfs(bytes);
 }
 
-void survey_fat(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations) {
+void survey_fat(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {
   Fat(disk, begin, expectations).survey();
 }
 

@@ -43,7 +43,7 @@ bool records_are(base::ConstBytes bytes, std::uint64_t size, std::uint64_t first
 
 class Ntfs {
  public:
-  Ntfs(const GuestDisk& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
+  Ntfs(const GuestReader& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
 
   void survey() {
     std::vector<std::byte> boot(sector);
@@ -217,7 +217,7 @@ class Ntfs {
       }
   }
 
-  const GuestDisk& disk_;
+  const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
   std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, record_size_ = 0, index_size_ = 0, sectors_ = 0, clusters_ = 0;
@@ -229,7 +229,7 @@ bool begins_ntfs(base::ConstBytes bytes) {
   return says(bytes, 3, "NTFS    ") && little<std::uint16_t>(bytes, 510) == 0xaa55 && little<std::uint64_t>(bytes, 0x28) != 0;
 }
 
-void survey_ntfs(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations) {
+void survey_ntfs(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {
   Ntfs(disk, begin, expectations).survey();
 }
 

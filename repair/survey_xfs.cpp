@@ -38,7 +38,7 @@ constexpr TreeShape file_map{"BMA3", 72, 8, 16, 8, 24, 40};
 
 class Xfs {
  public:
-  Xfs(const GuestDisk& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
+  Xfs(const GuestReader& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
 
   void survey() {
     std::vector<std::byte> super(512);
@@ -254,7 +254,7 @@ class Xfs {
                   });
   }
 
-  const GuestDisk& disk_;
+  const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
   std::uint64_t block_size_ = 0, blocks_ = 0, per_group_ = 0, groups_ = 0, sector_ = 0, inode_size_ = 0;
@@ -272,7 +272,7 @@ bool begins_xfs(base::ConstBytes bytes) {
   return sector + 12U > bytes.size() || (says(bytes, sector, "XAGF") && big<std::uint32_t>(bytes, sector + 8U) == 0);
 }
 
-void survey_xfs(const GuestDisk& disk, std::uint64_t begin, Expectations& expectations) {
+void survey_xfs(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {
   Xfs(disk, begin, expectations).survey();
 }
 
