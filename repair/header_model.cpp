@@ -9,12 +9,7 @@
 
 namespace cowvet::repair {
 
-using namespace findings::literals;
-using findings::Consent;
-
 namespace {
-
-constexpr std::string_view by_model = "write the header with what the template says";
 
 void append(std::vector<std::byte>& bytes, const auto& record) {
   const auto encoded = format::encode(record);
@@ -29,19 +24,18 @@ void append_text(std::vector<std::byte>& bytes, std::string_view text) {
 
 }  // namespace
 
-std::optional<std::vector<std::byte>> header_by_model(Draft& draft) {
+base::Result<std::optional<std::vector<std::byte>>> header_by_model(const Draft& draft) {
   const auto* device = draft.options().model;
   if (device == nullptr) return std::nullopt;
-  const auto refuse = [&](std::string why) {
-    draft.withhold("header/inferred"_rule, Consent::none, by_model, {.where = "header", .evidence = std::move(why)});
-    return std::nullopt;
+  const auto refuse = [](std::string_view why) {
+    return base::fail(base::ErrorKind::usage, fmt::format("the template {}: give another one, or none", why));
   };
   const auto info = analyzer::read_info(*device, analyzer::Format::qcow2);
-  if (!info || !info->header || !info->geometry) return refuse("the template's own header can't be used");
+  if (!info || !info->header || !info->geometry) return refuse("has no header that can be used");
   const auto& g = draft.geometry();
   const auto& theirs = *info->header;
   if (info->geometry->cluster_size() != g.cluster_size() || info->geometry->refcount_order() != g.refcount_order())
-    return refuse("the template has other clusters or refcounts than the content tells");
+    return refuse("has other clusters or refcounts than the content tells");
   auto header = draft.header();
   // Within the L1 table that was found, or where none was, any size may be right.
   const std::uint64_t size = theirs.v2.size;
@@ -72,7 +66,7 @@ std::optional<std::vector<std::byte>> header_by_model(Draft& draft) {
     header.v2.backing_file_size = static_cast<std::uint32_t>(info->backing_name->size());
     append_text(area, *info->backing_name);
   }
-  if (length + area.size() > g.cluster_size()) return refuse("the template's header has no room in the first cluster");
+  if (length + area.size() > g.cluster_size()) return refuse("has a longer header than the first cluster");
   std::vector<std::byte> bytes;
   append(bytes, header.v2);
   if (header.has_v3()) {
@@ -82,7 +76,7 @@ std::optional<std::vector<std::byte>> header_by_model(Draft& draft) {
   bytes.resize(static_cast<std::size_t>(length));
   bytes.insert(bytes.end(), area.begin(), area.end());
   bytes.resize(static_cast<std::size_t>(g.cluster_size()));
-  return bytes;
+  return std::optional(std::move(bytes));
 }
 
 }  // namespace cowvet::repair

@@ -4,11 +4,12 @@
 #include <optional>
 #include <vector>
 
+#include "base/result.hpp"
 #include "repair/draft.hpp"
 
 namespace cowvet::repair {
 
-// Nothing: no template was given, or it does not fit; then that is noted as withheld.
-[[nodiscard]] std::optional<std::vector<std::byte>> header_by_model(Draft& draft);
+// Nothing: no template was given. Error usage: it does not fit.
+[[nodiscard]] base::Result<std::optional<std::vector<std::byte>>> header_by_model(const Draft& draft);
 
 }  // namespace cowvet::repair

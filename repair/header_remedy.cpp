@@ -49,7 +49,9 @@ Remedied write_what_was_inferred(Draft& draft) {
     for (const auto& f : draft.found(rule)) {
       auto header = *verdict.header;
       if (rule == "header/version-misflagged"_rule) continue;
-      const auto model = verdict.header_lost ? header_by_model(draft) : std::nullopt;
+      const auto by_model = header_by_model(draft);
+      if (!by_model) return std::unexpected(by_model.error());
+      const auto& model = verdict.header_lost ? *by_model : std::nullopt;
       auto* action = draft.may_act(rule, Consent::choice, write_header,
                                    place_from(f, model ? f.detail + "; the rest is the template's" : f.detail));
       if (action == nullptr) return {};
