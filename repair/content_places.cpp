@@ -14,9 +14,12 @@ namespace cowvet::repair {
 namespace {
 
 constexpr unsigned most_rounds = 12;
-constexpr std::size_t most_pairs = 4U << 20;      // things times places: 48 MiB
+constexpr std::size_t most_pairs = 4U << 20;      // things times places that are weighed at once: 48 MiB
+constexpr std::size_t most_things = 1U << 16, most_places = 1U << 20;
 constexpr std::uint64_t most_read = 1ULL << 30;   // bytes that are read in a round
 constexpr float sure = 6;                         // bits
+constexpr float proved = 16;                      // bits that only a proof gives
+constexpr std::size_t most_looked_back = 2048;
 constexpr float of_nowhere = -12;                 // for a thing that has no place
 
 // What is looked for places for.
@@ -24,8 +27,8 @@ class Things {
  public:
   virtual ~Things() = default;
   [[nodiscard]] virtual std::size_t count() const = 0;
-  // How well a thing fits each of the places.
-  virtual void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
+  // How well a thing fits each of the places from `first` on.
+  virtual void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected, std::size_t first,
                      std::span<float> bits) const = 0;
   // What proves that it belongs to a place; "" if nothing does.
   [[nodiscard]] virtual std::string proof(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
@@ -38,12 +41,12 @@ class Clusters final : public Things {
   Clusters(std::span<const std::uint64_t> words, std::span<const std::uint64_t> places, const format::Geometry& g)
       : words_(words), places_(places), g_(g), bytes_(static_cast<std::size_t>(g.cluster_size())) {}
   [[nodiscard]] std::size_t count() const override { return words_.size(); }
-  void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
+  void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected, std::size_t first,
              std::span<float> bits) const override {
     if (!disk.read_stored(words_[thing], bytes_)) return;
     const Content content(bytes_);
-    for (std::size_t i = 0; i < places_.size(); ++i)
-      bits[i] = static_cast<float>(expected.judge(places_[i] << g_.cluster_bits(), content).bits);
+    for (std::size_t i = 0; i < bits.size(); ++i)
+      bits[i] = static_cast<float>(expected.judge(places_[first + i] << g_.cluster_bits(), content).bits);
   }
   [[nodiscard]] std::string proof(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
                                   std::size_t place) const override {
@@ -73,12 +76,12 @@ class Tables final : public Things {
     step_ = std::max<std::uint64_t>(all / most_read, 1);
   }
   [[nodiscard]] std::size_t count() const override { return tables_.size(); }
-  void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
+  void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected, std::size_t first,
              std::span<float> bits) const override {
     const std::string* proof = nullptr;
     look(thing, disk, [&](std::uint64_t inner, const Content* content) {
-      for (std::size_t i = 0; i < places_.size(); ++i)
-        bits[i] += static_cast<float>(bits_of(places_[i], inner, content, expected, proof));
+      for (std::size_t i = 0; i < bits.size(); ++i)
+        bits[i] += static_cast<float>(bits_of(places_[first + i], inner, content, expected, proof));
     });
   }
   [[nodiscard]] std::string proof(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
@@ -158,23 +161,92 @@ class Search {
         windows.push_back(place);
     return windows;
   }
+  struct Pair {
+    std::size_t thing = 0, place = 0;
+  };
+
   [[nodiscard]] std::vector<OrderAnswer::Choice> choose(const Expectations& expected) const {
-    OrderQuestion question{.things = things_.count(), .places = places_.size(), .left = of_nowhere};
-    question.fits.resize(question.things * question.places);
-    for (std::size_t i = 0; i < question.things; ++i)
-      things_.judge(i, disk_, expected, std::span(question.fits).subspan(i * question.places, question.places));
-    const std::uint64_t cluster = disk_.geometry().cluster_size();
-    for (const auto& place : places_) {
-      double bits = 0;
-      for (std::uint64_t at = place.begin; at < place.end; at += cluster)
-        bits -= expected.oddity_of_nothing(at, std::min(at + cluster, place.end));
-      question.empty.push_back(static_cast<float>(bits));
-    }
-    auto choices = match_in_order(question).choices;
-    for (auto& choice : choices)
-      if (choice.margin < sure) choice.place.reset();
+    std::vector<OrderAnswer::Choice> choices(things_.count());
+    Pair from;
+    const auto decide = [&](Pair to) {
+      match(expected, from, to, choices);
+      from = {to.thing + 1, to.place + 1};
+    };
+    if (places_.size() > most_pairs / std::max<std::size_t>(choices.size(), 1))
+      for (const auto& anchor : anchors(expected)) {
+        decide(anchor);
+        choices[anchor.thing] = {anchor.place, sure};
+      }
+    decide({choices.size(), places_.size()});
     return choices;
   }
+
+  // Things that a single place proves, in the longest order of both: what lies between two of them is decided by itself.
+  [[nodiscard]] std::vector<Pair> anchors(const Expectations& expected) const {
+    std::vector<std::size_t> telling;  // places with something to prove
+    for (std::size_t j = 0; j < places_.size(); ++j)
+      if (expected.proves(places_[j].begin, places_[j].end)) telling.push_back(j);
+    std::vector<Pair> found;
+    for (std::size_t i = 0; i < things_.count(); ++i) {
+      std::optional<std::size_t> only;
+      bool several = false;
+      for (const auto j : telling) {
+        float bits = 0;
+        things_.judge(i, disk_, expected, j, {&bits, 1});
+        if (bits < proved) continue;
+        several = several || only;
+        only = j;
+      }
+      if (only && !several) found.push_back({i, *only});
+    }
+    // The longest run of ascending places.
+    std::vector<std::size_t> length(found.size(), 1), before(found.size(), found.size());
+    for (std::size_t k = 0; k < found.size(); ++k)
+      for (std::size_t j = k > most_looked_back ? k - most_looked_back : 0; j < k; ++j)
+        if (found[j].place < found[k].place && length[j] + 1 > length[k]) {
+          length[k] = length[j] + 1;
+          before[k] = j;
+        }
+    std::vector<Pair> run;
+    for (auto k = static_cast<std::size_t>(std::ranges::max_element(length) - length.begin()); k < found.size(); k = before[k])
+      run.push_back(found[k]);
+    std::ranges::reverse(run);
+    return run;
+  }
+
+  // Things and places from `from` up to `to`. Too many of both for all pairs are matched one by one, where they are as many.
+  void match(const Expectations& expected, Pair from, Pair to, std::vector<OrderAnswer::Choice>& choices) const {
+    OrderQuestion question{.things = to.thing - from.thing, .places = to.place - from.place, .left = of_nowhere};
+    if (question.things == 0 || question.places == 0) return;
+    if (question.places > most_pairs / question.things) {
+      if (question.places != question.things) return;
+      for (std::size_t i = 0; i < question.things; ++i) {
+        float bits = 0;
+        things_.judge(from.thing + i, disk_, expected, from.place + i, {&bits, 1});
+        if (bits >= 0) choices[from.thing + i] = {from.place + i, sure};
+      }
+      return;
+    }
+    question.fits.resize(question.things * question.places);
+    for (std::size_t i = 0; i < question.things; ++i)
+      things_.judge(from.thing + i, disk_, expected, from.place,
+                    std::span(question.fits).subspan(i * question.places, question.places));
+    for (std::size_t j = from.place; j < to.place; ++j) question.empty.push_back(emptiness(expected, places_[j]));
+    const auto answer = match_in_order(question);
+    for (std::size_t i = 0; i < question.things; ++i) {
+      const auto& choice = answer.choices[i];
+      if (choice.place && choice.margin >= sure)
+        choices[from.thing + i] = {from.place + *choice.place, choice.margin};
+    }
+  }
+  [[nodiscard]] float emptiness(const Expectations& expected, const Expectations::Window& place) const {
+    const std::uint64_t cluster = disk_.unit();
+    double bits = 0;
+    for (std::uint64_t at = place.begin; at < place.end; at += cluster)
+      bits -= expected.oddity_of_nothing(at, std::min(at + cluster, place.end));
+    return static_cast<float>(bits);
+  }
+
   [[nodiscard]] std::vector<std::optional<ContentPlace>> told(const Expectations& expected) const {
     std::vector<std::optional<ContentPlace>> answers(chosen_.size());
     for (std::size_t i = 0; i < chosen_.size(); ++i) {
@@ -197,7 +269,7 @@ class Search {
 
 // Whether content can tell anything, and it is not too much.
 bool can_tell(const Draft& draft, std::size_t things, std::size_t places) {
-  return things != 0 && places != 0 && places <= most_pairs / things && draft.header().v2.crypt_method == 0 &&
+  return things != 0 && places != 0 && things <= most_things && places <= most_places && draft.header().v2.crypt_method == 0 &&
          !draft.header().external_data_file();
 }
 

@@ -134,6 +134,14 @@ Expectations::Judgement Expectations::judge(std::uint64_t begin, const Content& 
   return judgement;
 }
 
+bool Expectations::proves(std::uint64_t begin, std::uint64_t end) const {
+  for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i)
+    if ((areas_[i].kind == Area::Kind::checked || areas_[i].kind == Area::Kind::tried) && areas_[i].begin >= begin &&
+        areas_[i].end <= end)
+      return true;
+  return false;
+}
+
 double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end) const {
   double bits = 0;
   for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i) switch (areas_[i].kind) {

@@ -72,6 +72,8 @@ class Expectations {
   };
   // How much the bytes look like those at `begin`.
   [[nodiscard]] Judgement judge(std::uint64_t begin, const Content& content) const;
+  // Whether something in a range proves itself.
+  [[nodiscard]] bool proves(std::uint64_t begin, std::uint64_t end) const;
   // How odd it would be if nothing were stored in a range; bits, 0 or more.
   [[nodiscard]] double oddity_of_nothing(std::uint64_t begin, std::uint64_t end) const;
 
