@@ -198,10 +198,11 @@ std::optional<std::uint64_t> Draft::take(std::uint64_t clusters) {
 }
 
 bool Draft::spared(std::uint64_t first_cluster, std::uint64_t count) const {
-  return std::ranges::any_of(kept_, [&](std::uint64_t c) { return first_cluster <= c && c - first_cluster < count; }) ||
-         std::ranges::any_of(spared_, [&](const auto& range) {
-           return range.first < first_cluster + count && first_cluster < range.first + range.second;
-         });
+  const auto kept = kept_.lower_bound(first_cluster);
+  if (kept != kept_.end() && *kept - first_cluster < count) return true;
+  return std::ranges::any_of(spared_, [&](const auto& range) {
+    return range.first < first_cluster + count && first_cluster < range.first + range.second;
+  });
 }
 
 bool Draft::abandoned(std::uint64_t l1) const {

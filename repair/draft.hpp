@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,8 +93,8 @@ class Draft {
   [[nodiscard]] bool spared(std::uint64_t first_cluster, std::uint64_t count) const;
 
   // Clusters with data of a table that was lost, and which found no place in it: they stay, whatever comes.
-  void keep(std::uint64_t cluster) { kept_.push_back(cluster); }
-  [[nodiscard]] std::vector<std::uint64_t> take_kept() { return std::exchange(kept_, {}); }
+  void keep(std::uint64_t cluster) { kept_.insert(cluster); }
+  [[nodiscard]] std::set<std::uint64_t> take_kept() { return std::exchange(kept_, {}); }
 
   // An L1 table of a snapshot that was given up: it is not lost, and not taken back.
   void abandon(std::uint64_t l1) { abandoned_.push_back(l1); }
@@ -122,7 +123,7 @@ class Draft {
   bool dangling_complete_ = true;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::vector<std::uint64_t> awaited_;
-  std::vector<std::uint64_t> kept_;
+  std::set<std::uint64_t> kept_;
   std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;
   std::vector<findings::GuestRange> named_;

@@ -55,7 +55,7 @@ void Expectations::add(std::uint64_t begin, std::uint64_t end, Area::Kind kind) 
 
 void Expectations::add_check(std::uint64_t begin, std::uint64_t end, std::string what,
                              std::function<bool(base::ConstBytes)> holds, Area::Kind kind) {
-  if (begin >= end || areas_.size() >= most_areas || !wanted(begin, end)) return;
+  if (begin >= end || areas_.size() >= most_areas || proofs_.size() >= most_proofs || !wanted(begin, end)) return;
   areas_.push_back({begin, end, kind, static_cast<std::uint32_t>(proofs_.size())});
   proofs_.push_back({std::move(what), std::move(holds)});
 }

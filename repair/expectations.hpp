@@ -1,5 +1,6 @@
 // What a guest's file systems say must lie at places of its disk, and how well given bytes agree with that. Promises: evidence is
-// in bits, positive when the bytes fit; only places that somebody asks for are kept, at most `most_areas` of them.
+// in bits, positive when the bytes fit; only places that somebody asks for are kept, at most `most_areas` of them; who tells more
+// than a sound file system would is asked to end.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -45,7 +46,8 @@ class Content {
 
 class Expectations {
  public:
-  static constexpr std::size_t most_areas = 1U << 20;
+  static constexpr std::size_t most_areas = 1U << 20, most_proofs = 1U << 17;
+  static constexpr std::uint64_t most_told = 4U << 20;
   struct Window {
     std::uint64_t begin = 0, end = 0;  // guest bytes
   };
@@ -53,6 +55,8 @@ class Expectations {
   explicit Expectations(std::vector<Window> windows) : windows_(std::move(windows)) {}
 
   [[nodiscard]] bool wanted(std::uint64_t begin, std::uint64_t end) const;
+  // Of those who tell: how much work they made, wanted or not. True: it is enough.
+  [[nodiscard]] bool exhausted() { return ++told_ > most_told; }
   void add(std::uint64_t begin, std::uint64_t end, Area::Kind kind);
   void add_check(std::uint64_t begin, std::uint64_t end, std::string what,
                  std::function<bool(base::ConstBytes)> holds, Area::Kind kind = Area::Kind::checked);
@@ -82,6 +86,7 @@ class Expectations {
   [[nodiscard]] std::size_t first_behind(std::uint64_t begin) const;
 
   std::vector<Window> windows_;
+  std::uint64_t told_ = 0;
   std::vector<Area> areas_, ground_, map_;
   std::vector<PlaceProof> proofs_;
 };

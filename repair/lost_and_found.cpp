@@ -2,6 +2,7 @@
 // file, so that they can be read, carved and put right by hand. Promises: done last, when nothing else finds a place for them; no
 // layer that is there reads otherwise.
 #include <algorithm>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -66,14 +67,11 @@ class LostAndFound {
   }
   // Those that found no place meanwhile.
   Remedied collect_clusters() {
-    clusters_ = draft_.take_kept();
-    if (clusters_.empty()) return {};
+    const auto kept = draft_.take_kept();
+    if (kept.empty()) return {};
     const auto lost = lost_clusters(draft_, Counted::ever);
     if (!lost) return std::unexpected(lost.error());
-    std::ranges::sort(clusters_);
-    const auto same = std::ranges::unique(clusters_);
-    clusters_.erase(same.begin(), same.end());
-    std::erase_if(clusters_, [&](std::uint64_t c) { return !std::ranges::binary_search(*lost, c); });
+    std::ranges::set_intersection(kept, *lost, std::back_inserter(clusters_));
     return {};
   }
   Action* act(std::string where, std::string evidence) {

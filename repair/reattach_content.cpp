@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::string_view put_table = "put the lost L2 table where its content belongs";
 constexpr std::string_view put_cluster = "put the lost data cluster where its content belongs";
-constexpr std::uint64_t most_entries = 1U << 20;  // of an L1 table, and of tables that lost theirs
+constexpr std::uint64_t most_entries = 1U << 20;  // of an L1 table
+constexpr std::size_t most_open = 1U << 18;       // entries that lost clusters may belong to
 
 class ByContent {
  public:
@@ -93,7 +94,7 @@ class ByContent {
       const bool empty = base::all_zero(std::span(bytes).subspan(static_cast<std::size_t>(i * g_.l2_entry_size()),
                                                                  static_cast<std::size_t>(g_.l2_entry_size())));
       if ((taken[static_cast<std::size_t>(i)] && !empty) || cluster << g_.cluster_bits() >= draft_.header().v2.size ||
-          open_.size() >= most_entries)
+          open_.size() >= most_open)
         continue;
       open_.try_emplace(cluster, table + i * g_.l2_entry_size(),
                         draft_.header().v2.l1_table_offset.raw() + l1_index * 8, rule);

@@ -107,7 +107,7 @@ class Ext {
                       return little<std::uint16_t>(b, 0x38) == 0xef53 && little<std::uint16_t>(b, 0x5a) == g &&
                              std::ranges::equal(part(b, 0x68, 16), uuid);
                     });
-    for (std::uint64_t i = 0; i < descriptor_blocks(); ++i) {
+    for (std::uint64_t i = 0; i < descriptor_blocks() && !to_.exhausted(); ++i) {
       const std::uint64_t place = block + 1 + i;
       if (!summed_ || g != 0) {
         to_.add(at(place), at(place + 1), Area::Kind::stored);
@@ -208,7 +208,7 @@ class Ext {
     }
     const std::uint64_t each = block_size_ / inode_size_;
     std::vector<std::byte> block;
-    for (std::uint64_t b = 0; b < table_blocks(); ++b) {
+    for (std::uint64_t b = 0; b < table_blocks() && !to_.exhausted(); ++b) {
       std::vector<std::uint32_t> used;  // of this block, by number in it
       for (std::uint64_t k = 0; k < each && b * each + k < inodes_; ++k) {
         const std::uint64_t i = b * each + k;
@@ -267,7 +267,7 @@ class Ext {
     const auto count = little<std::uint16_t>(node, 2), depth = little<std::uint16_t>(node, 6);
     if (little<std::uint16_t>(node, 0) != 0xf30a || depth > deepest || depth_so_far > deepest) return;
     std::vector<std::byte> next;
-    for (std::uint64_t i = 0; i < count && 12 * (i + 2) <= node.size(); ++i) {
+    for (std::uint64_t i = 0; i < count && 12 * (i + 2) <= node.size() && !to_.exhausted(); ++i) {
       const auto entry = part(node, 12 * (i + 1), 12);
       if (depth == 0) {
         expect_extent(file, little<std::uint32_t>(entry, 0), little<std::uint16_t>(entry, 4),
@@ -296,7 +296,7 @@ class Ext {
       return;
     }
     if (file.directory) {
-      for (std::uint64_t i = 0; i < length; ++i) expect_directory(file, logical + i, block + i);
+      for (std::uint64_t i = 0; i < length && !to_.exhausted(); ++i) expect_directory(file, logical + i, block + i);
       return;
     }
     // What lies behind the file's end in its last block is zeros.

@@ -92,7 +92,7 @@ class Fat {
                       return std::ranges::equal(b, copy);
                     });
     std::vector<std::byte> known(sector), other(sector);
-    for (std::uint64_t s = 0; s < table_size_; s += sector) {
+    for (std::uint64_t s = 0; s < table_size_ && !to_.exhausted(); s += sector) {
       for (std::uint64_t t = 0; t < tables_; ++t) {
         const std::uint64_t place = table_at_ + t * table_size_ + s;
         if (!to_.wanted(place, place + sector)) continue;
@@ -174,7 +174,7 @@ class Fat {
   }
   void follow_directory(std::uint64_t cluster, bool root) {
     std::vector<std::byte> bytes(static_cast<std::size_t>(cluster_size_));
-    for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain; ++n) {
+    for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain && !to_.exhausted(); ++n) {
       if (n == 0 && !root)
         to_.add_check(at(cluster), at(cluster) + sector, "the beginning of a directory", [cluster](base::ConstBytes b) {
           return says(b, 0, ".          ") && little<std::uint8_t>(b, 11) == 0x10 &&
@@ -191,7 +191,7 @@ class Fat {
     }
   }
   void follow_file(std::uint64_t cluster, std::uint64_t size) {
-    for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain && size != 0; ++n) {
+    for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain && size != 0 && !to_.exhausted(); ++n) {
       const std::uint64_t here = std::min(size, cluster_size_), edge = base::divide_up(here, sector) * sector;
       to_.add(at(cluster), at(cluster) + here, Area::Kind::used);
       if (here != edge) to_.add(at(cluster) + here, at(cluster) + edge, Area::Kind::zeros);

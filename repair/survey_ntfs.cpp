@@ -153,7 +153,7 @@ class Ntfs {
 
   void expect_records(std::uint64_t first, std::uint64_t place, std::uint64_t length) {
     const std::uint64_t step = std::max(record_size_, std::min<std::uint64_t>(cluster_size_, 4096));
-    for (std::uint64_t done = 0; done + step <= length; done += step, first += step / record_size_)
+    for (std::uint64_t done = 0; done + step <= length && !to_.exhausted(); done += step, first += step / record_size_)
       to_.add_check(place + done, place + done + step, fmt::format("records of the MFT from {}", first),
                     [first, size = record_size_](base::ConstBytes b) { return records_are(b, size, first); }, Area::Kind::tried);
   }
@@ -177,7 +177,7 @@ class Ntfs {
   }
   void expect_index(const Stored& stored) {
     for (const auto& run : stored.runs)
-      for (std::uint64_t done = 0; done + index_size_ <= run.count * cluster_size_; done += index_size_) {
+      for (std::uint64_t done = 0; done + index_size_ <= run.count * cluster_size_ && !to_.exhausted(); done += index_size_) {
         const std::uint64_t unit = index_size_ < cluster_size_ ? sector : cluster_size_;
         const std::uint64_t vcn = (run.vcn * cluster_size_ + done) / unit;
         to_.add_check(at(run.lcn) + done, at(run.lcn) + done + index_size_, "a block of a directory",
@@ -187,6 +187,7 @@ class Ntfs {
   }
   void expect_content(const Stored& stored, std::uint64_t number) {
     for (const auto& run : stored.runs) {
+      if (to_.exhausted()) return;
       const std::uint64_t begin = run.vcn * cluster_size_, length = run.count * cluster_size_;
       const std::uint64_t held = stored.size > begin ? std::min(stored.size - begin, length) : 0;
       const std::uint64_t place = at(run.lcn);
@@ -207,7 +208,7 @@ class Ntfs {
   void take_bitmap(const Stored& stored) {
     std::vector<std::byte> bytes(static_cast<std::size_t>(cluster_size_));
     for (const auto& run : stored.runs)
-      for (std::uint64_t k = 0; k < run.count; ++k) {
+      for (std::uint64_t k = 0; k < run.count && !to_.exhausted(); ++k) {
         const std::uint64_t from = (run.vcn + k) * cluster_size_;
         if (from >= stored.size || from >= most_bitmap || from * 8 >= clusters_ || !disk_.read(at(run.lcn + k), bytes)) continue;
         for_each_run(bytes, std::min(cluster_size_ * 8, clusters_ - from * 8),

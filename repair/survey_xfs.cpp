@@ -43,7 +43,7 @@ class Xfs {
   void survey() {
     std::vector<std::byte> super(512);
     if (!disk_.read(begin_, super) || !take_super(super)) return;
-    for (std::uint64_t g = 0; g < groups_; ++g) expect_group(g);
+    for (std::uint64_t g = 0; g < groups_ && !to_.exhausted(); ++g) expect_group(g);
   }
 
  private:
@@ -119,12 +119,12 @@ class Xfs {
     if (!read(block, node) || !says(node, 0, shape.magic)) return;
     const auto level = big<std::uint16_t>(node, 4), count = big<std::uint16_t>(node, 6);
     if (level == 0) {
-      for (std::uint64_t i = 0; i < count; ++i)
+      for (std::uint64_t i = 0; i < count && !to_.exhausted(); ++i)
         if (const auto record = part(node, shape.header + i * shape.record, shape.record); !record.empty()) use(record);
       return;
     }
     const std::uint64_t most = (block_size_ - shape.header) / (shape.key + shape.pointer);
-    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, most); ++i)
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, most) && !to_.exhausted(); ++i)
       expect_tree(shape, group, pointer(node, shape.header + most * shape.key, i, shape), use, depth + 1);
   }
   [[nodiscard]] static std::uint64_t pointer(base::ConstBytes node, std::uint64_t begin, std::uint64_t i,
@@ -231,7 +231,7 @@ class Xfs {
     if (!inside(block, count)) return;
     const bool unwritten = high >> 63 != 0;
     if (file.directory) {
-      for (std::uint64_t i = 0; i < count; ++i) expect_directory(file, logical + i, block + i);
+      for (std::uint64_t i = 0; i < count && !to_.exhausted(); ++i) expect_directory(file, logical + i, block + i);
     } else if (!unwritten && file.regular) {
       const std::uint64_t in_file = file.size > logical * block_size_ ? file.size - logical * block_size_ : 0;
       const std::uint64_t end = std::min(count * block_size_, in_file);
