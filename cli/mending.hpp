@@ -21,8 +21,8 @@ struct Mending {
   std::string undo_file{};  // where it is to be; beside the image when empty
   std::string cause{};      // for the undo file: "cowvet repair --level all"
   OverlayGuard guard{};
-  std::vector<std::string> apart{};    // overlays that are known to the one who asks
-  std::string model{};                 // an image that was made like this one, for a lost header; "": none
+  std::vector<std::string> apart{};  // overlays that are known to the one who asks
+  std::string model{};               // an image that was made like this one, for a lost header; "": none
   const repair::Reconnection* reconnect = nullptr;
 };
 

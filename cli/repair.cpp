@@ -41,10 +41,12 @@ void describe(Arguments& arguments, RepairWords& words) {
   arguments.text("--undo", words.undo_file, "FILE",
                  "Where the bytes as they were are kept (default: IMAGE.cowvet-undo)");
   arguments.flag("--chain", words.chain,
-                 "Repair what IMAGE stands on first, from the base up, and find backing files again that were moved or renamed: "
+                 "Repair what IMAGE stands on first, from the base up, and find backing files again that "
+                 "were moved or renamed: "
                  "in the image's folder and in those of --search");
   arguments.text("--template", words.model, "FILE",
-                 "An image that was made like IMAGE: what its header says and the content of IMAGE does not, if the header is lost");
+                 "An image that was made like IMAGE: what its header says and the content of IMAGE does not, "
+                 "if the header is lost");
   words.guard.add_to(arguments);
   arguments.flag("-q,--quiet", words.quiet, "Print nothing but errors; the exit code tells");
   arguments.flag("-p,--progress", words.progress, "Show progress even when stderr is no terminal");
@@ -59,8 +61,8 @@ repair::Level level_of(const std::string& name) {
                            : repair::Level::lossless;
 }
 
-base::Result<Exit> run(const std::string& image, const Shared& shared, const Mending& how, const RepairWords& words,
-                       Console& console, base::Progress& progress) {
+base::Result<Exit> run(const std::string& image, const Shared& shared, const Mending& how,
+                       const RepairWords& words, Console& console, base::Progress& progress) {
   const auto mended = mend(image, shared, how, console, progress);
   if (!mended) return std::unexpected(mended.error());
   const auto& plan = mended->plan;
@@ -90,7 +92,8 @@ Mending mending_of(const RepairWords& words) {
           .plan_only = words.plan,
           .jobs = static_cast<unsigned>(words.jobs),
           .undo_file = words.undo_file,
-          .cause = fmt::format("cowvet repair --level {}{}", words.level, words.allow_loss ? " --allow-loss" : ""),
+          .cause =
+              fmt::format("cowvet repair --level {}{}", words.level, words.allow_loss ? " --allow-loss" : ""),
           .guard = words.guard,
           .model = words.model};
 }

@@ -61,7 +61,9 @@ class ChainSearch {
       if (!info->backing_name) break;
       auto below = look_below(link, *info);
       if (!below) return std::unexpected(below.error());
-      if (below->empty() || std::ranges::any_of(links_, [&](const auto& l) { return same_file(l.file, *below); })) break;
+      if (below->empty() ||
+          std::ranges::any_of(links_, [&](const auto& l) { return same_file(l.file, *below); }))
+        break;
       file = std::move(*below);
       format = info->backing_format == "qcow2" || info->backing_format == "raw" ? *info->backing_format : "";
     }
@@ -117,7 +119,8 @@ class ChainSearch {
     const auto word = [](const std::string& format) {
       return format == "raw" ? engine::ImageFormat::raw : engine::ImageFormat::qcow2;
     };
-    engine::ChainOptions options{.format = engine::ImageFormat::qcow2, .backing = fs::absolute(candidate.file).string()};
+    engine::ChainOptions options{.format = engine::ImageFormat::qcow2,
+                                 .backing = fs::absolute(candidate.file).string()};
     if (info.backing_format) options.backing_format = word(*info.backing_format);
     DiskWords words;
     words.force_share = shared_.force_share;
@@ -154,14 +157,15 @@ class ChainSearch {
     }
     const auto& c = *best.front();
     const auto& a = c.agreement;
-    link.reconnect = {
-        .name = name_for(link.file, c.file, *info.backing_name),
-        .evidence = by_content
-                        ? fmt::format("{} parts of a file system prove themselves, {} of them in the overlay, {} below it, {} "
-                                      "across both, and none contradicts",
-                                      a.above + a.below + a.across, a.above, a.below, a.across)
-                        : "it has the name, the format and the size of the one that is missing; what it holds proves nothing",
-        .proved = by_content};
+    link.reconnect = {.name = name_for(link.file, c.file, *info.backing_name),
+                      .evidence = by_content
+                                      ? fmt::format("{} parts of a file system prove themselves, {} of them "
+                                                    "in the overlay, {} below it, {} "
+                                                    "across both, and none contradicts",
+                                                    a.above + a.below + a.across, a.above, a.below, a.across)
+                                      : "it has the name, the format and the size of the one that is "
+                                        "missing; what it holds proves nothing",
+                      .proved = by_content};
     return c.file;
   }
   // As the old name was: from the root of all folders, or from the image's own.
@@ -183,7 +187,8 @@ class ChainSearch {
 }  // namespace
 
 base::Result<std::vector<ChainLink>> find_chain(const std::string& image, const Shared& shared,
-                                                const std::vector<std::string>& folders, base::Progress& progress) {
+                                                const std::vector<std::string>& folders,
+                                                base::Progress& progress) {
   return ChainSearch(shared, folders, progress).run(image);
 }
 

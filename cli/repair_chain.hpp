@@ -16,7 +16,7 @@ struct ChainLink {
   std::string file;
   std::string format{};                             // as -f says, or the image that stands on it
   std::optional<repair::Reconnection> reconnect{};  // what its backing file is called now
-  std::string problem{};                            // why what it stands on can't be looked at; "" when all is well
+  std::string problem{};  // why what it stands on can't be looked at; "" when all is well
 };
 
 // `folders`: where else backing files may have gone. Errors: the image itself can't be opened; cancelled.

@@ -14,7 +14,8 @@ class ChainGuest final : public GuestReader {
   [[nodiscard]] std::uint64_t size() const override { return disk_.size(); }
   [[nodiscard]] std::uint64_t unit() const override { return 1ULL << 21; }
   [[nodiscard]] bool read(std::uint64_t offset, base::MutableBytes into) const override {
-    return offset <= size() && into.size() <= size() - offset && disk_.read(base::GuestOffset{offset}, into).has_value();
+    return offset <= size() && into.size() <= size() - offset &&
+           disk_.read(base::GuestOffset{offset}, into).has_value();
   }
 
  private:

@@ -14,13 +14,13 @@ namespace cowvet::repair {
 namespace {
 
 constexpr unsigned most_rounds = 12;
-constexpr std::size_t most_pairs = 4U << 20;      // things times places that are weighed at once: 48 MiB
+constexpr std::size_t most_pairs = 4U << 20;  // things times places that are weighed at once: 48 MiB
 constexpr std::size_t most_things = 1U << 16, most_places = 1U << 20;
-constexpr std::uint64_t most_read = 1ULL << 30;   // bytes that are read in a round
-constexpr float sure = 6;                         // bits
-constexpr float proved = 16;                      // bits that only a proof gives
+constexpr std::uint64_t most_read = 1ULL << 30;  // bytes that are read in a round
+constexpr float sure = 6;                        // bits
+constexpr float proved = 16;                     // bits that only a proof gives
 constexpr std::size_t most_looked_back = 2048;
-constexpr float of_nowhere = -12;                 // for a thing that has no place
+constexpr float of_nowhere = -12;  // for a thing that has no place
 
 // What is looked for places for.
 class Things {
@@ -28,17 +28,18 @@ class Things {
   virtual ~Things() = default;
   [[nodiscard]] virtual std::size_t count() const = 0;
   // How well a thing fits each of the places from `first` on.
-  virtual void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected, std::size_t first,
-                     std::span<float> bits) const = 0;
+  virtual void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
+                     std::size_t first, std::span<float> bits) const = 0;
   // What proves that it belongs to a place; "" if nothing does.
-  [[nodiscard]] virtual std::string proof(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
-                                          std::size_t place) const = 0;
+  [[nodiscard]] virtual std::string proof(std::size_t thing, const GuestDisk& disk,
+                                          const Expectations& expected, std::size_t place) const = 0;
   virtual void suppose(std::size_t thing, std::size_t place, GuestDisk& disk) const = 0;
 };
 
 class Clusters final : public Things {
  public:
-  Clusters(std::span<const std::uint64_t> words, std::span<const std::uint64_t> places, const format::Geometry& g)
+  Clusters(std::span<const std::uint64_t> words, std::span<const std::uint64_t> places,
+           const format::Geometry& g)
       : words_(words), places_(places), g_(g), bytes_(static_cast<std::size_t>(g.cluster_size())) {}
   [[nodiscard]] std::size_t count() const override { return words_.size(); }
   void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected, std::size_t first,
@@ -117,7 +118,8 @@ class Tables final : public Things {
     const std::uint64_t begin = index * g_.span() + (inner << g_.cluster_bits());
     const std::uint64_t disk = draft_.header().v2.size;
     if (begin >= disk) return content == nullptr ? 0 : -24;
-    if (content == nullptr) return -expected.oddity_of_nothing(begin, std::min(begin + g_.cluster_size(), disk));
+    if (content == nullptr)
+      return -expected.oddity_of_nothing(begin, std::min(begin + g_.cluster_size(), disk));
     const auto judgement = expected.judge(begin, *content);
     if (judgement.proof != nullptr) proof = judgement.proof;
     return judgement.bits;
@@ -144,7 +146,8 @@ class Search {
       survey_guest(disk_, expected);
       if (expected.empty()) return std::vector<std::optional<ContentPlace>>(chosen_.size());
       auto next = choose(expected);
-      const bool same = std::ranges::equal(next, chosen_, {}, &OrderAnswer::Choice::place, &OrderAnswer::Choice::place);
+      const bool same =
+          std::ranges::equal(next, chosen_, {}, &OrderAnswer::Choice::place, &OrderAnswer::Choice::place);
       chosen_ = std::move(next);
       if (same) return told(expected);
     }
@@ -208,15 +211,18 @@ class Search {
           before[k] = j;
         }
     std::vector<Pair> run;
-    for (auto k = static_cast<std::size_t>(std::ranges::max_element(length) - length.begin()); k < found.size(); k = before[k])
+    for (auto k = static_cast<std::size_t>(std::ranges::max_element(length) - length.begin());
+         k < found.size(); k = before[k])
       run.push_back(found[k]);
     std::ranges::reverse(run);
     return run;
   }
 
   // Things and places from `from` up to `to`. Too many of both for all pairs are matched one by one, where they are as many.
-  void match(const Expectations& expected, Pair from, Pair to, std::vector<OrderAnswer::Choice>& choices) const {
-    OrderQuestion question{.things = to.thing - from.thing, .places = to.place - from.place, .left = of_nowhere};
+  void match(const Expectations& expected, Pair from, Pair to,
+             std::vector<OrderAnswer::Choice>& choices) const {
+    OrderQuestion question{
+        .things = to.thing - from.thing, .places = to.place - from.place, .left = of_nowhere};
     if (question.things == 0 || question.places == 0) return;
     if (question.places > most_pairs / question.things) {
       if (question.places != question.things) return;
@@ -231,7 +237,8 @@ class Search {
     for (std::size_t i = 0; i < question.things; ++i)
       things_.judge(from.thing + i, disk_, expected, from.place,
                     std::span(question.fits).subspan(i * question.places, question.places));
-    for (std::size_t j = from.place; j < to.place; ++j) question.empty.push_back(emptiness(expected, places_[j]));
+    for (std::size_t j = from.place; j < to.place; ++j)
+      question.empty.push_back(emptiness(expected, places_[j]));
     const auto answer = match_in_order(question);
     for (std::size_t i = 0; i < question.things; ++i) {
       const auto& choice = answer.choices[i];
@@ -253,10 +260,11 @@ class Search {
       if (!chosen_[i].place) continue;
       const auto proof = things_.proof(i, disk_, expected, *chosen_[i].place);
       answers[i] = {*chosen_[i].place,
-                    proof.empty() ? fmt::format("by the order of the file and what the guest's file system uses; any "
-                                                "other order fits worse by {:.0f} bits",
-                                                std::min(chosen_[i].margin, 1e4F))
-                                  : fmt::format("it holds {} of the guest's file system", proof)};
+                    proof.empty()
+                        ? fmt::format("by the order of the file and what the guest's file system uses; any "
+                                      "other order fits worse by {:.0f} bits",
+                                      std::min(chosen_[i].margin, 1e4F))
+                        : fmt::format("it holds {} of the guest's file system", proof)};
     }
     return answers;
   }
@@ -269,13 +277,14 @@ class Search {
 
 // Whether content can tell anything, and it is not too much.
 bool can_tell(const Draft& draft, std::size_t things, std::size_t places) {
-  return things != 0 && places != 0 && things <= most_things && places <= most_places && draft.header().v2.crypt_method == 0 &&
-         !draft.header().external_data_file();
+  return things != 0 && places != 0 && things <= most_things && places <= most_places &&
+         draft.header().v2.crypt_method == 0 && !draft.header().external_data_file();
 }
 
 }  // namespace
 
-std::vector<std::optional<ContentPlace>> tables_by_content(const Draft& draft, std::span<const std::uint64_t> tables,
+std::vector<std::optional<ContentPlace>> tables_by_content(const Draft& draft,
+                                                           std::span<const std::uint64_t> tables,
                                                            std::span<const std::uint64_t> l1_indices) {
   if (!can_tell(draft, tables.size(), l1_indices.size()))
     return std::vector<std::optional<ContentPlace>>(tables.size());
@@ -289,7 +298,8 @@ std::vector<std::optional<ContentPlace>> tables_by_content(const Draft& draft, s
   return Search(Tables(draft, tables, l1_indices), std::move(disk), std::move(places)).run();
 }
 
-std::vector<std::optional<ContentPlace>> clusters_by_content(const Draft& draft, std::span<const std::uint64_t> words,
+std::vector<std::optional<ContentPlace>> clusters_by_content(const Draft& draft,
+                                                             std::span<const std::uint64_t> words,
                                                              std::span<const std::uint64_t> guest_clusters) {
   const auto& g = draft.geometry();
   if (!can_tell(draft, words.size(), guest_clusters.size()) || words.size() > most_read >> g.cluster_bits())

@@ -55,7 +55,8 @@ void Expectations::add(std::uint64_t begin, std::uint64_t end, Area::Kind kind) 
 
 void Expectations::add_check(std::uint64_t begin, std::uint64_t end, std::string what,
                              std::function<bool(base::ConstBytes)> holds, Area::Kind kind) {
-  if (begin >= end || areas_.size() >= most_areas || proofs_.size() >= most_proofs || !wanted(begin, end)) return;
+  if (begin >= end || areas_.size() >= most_areas || proofs_.size() >= most_proofs || !wanted(begin, end))
+    return;
   areas_.push_back({begin, end, kind, static_cast<std::uint32_t>(proofs_.size())});
   proofs_.push_back({std::move(what), std::move(holds)});
 }
@@ -127,7 +128,9 @@ Expectations::Judgement Expectations::judge(std::uint64_t begin, const Content& 
       case Area::Kind::used: judgement.bits += content.all_zero(from, to) ? -4 : 0.5; break;
       case Area::Kind::held: judgement.bits += content.all_zero(from, to) ? -1 : 0; break;
       case Area::Kind::perhaps: break;
-      case Area::Kind::zeros: judgement.bits += content.all_zero(from, to) ? (to - from < 16 ? 0.5 : 2) : -10; break;
+      case Area::Kind::zeros:
+        judgement.bits += content.all_zero(from, to) ? (to - from < 16 ? 0.5 : 2) : -10;
+        break;
       case Area::Kind::free: judgement.bits += content.all_zero(from, to) ? 0.5 : -4; break;
     }
   }
@@ -136,15 +139,16 @@ Expectations::Judgement Expectations::judge(std::uint64_t begin, const Content& 
 
 bool Expectations::proves(std::uint64_t begin, std::uint64_t end) const {
   for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i)
-    if ((areas_[i].kind == Area::Kind::checked || areas_[i].kind == Area::Kind::tried) && areas_[i].begin >= begin &&
-        areas_[i].end <= end)
+    if ((areas_[i].kind == Area::Kind::checked || areas_[i].kind == Area::Kind::tried) &&
+        areas_[i].begin >= begin && areas_[i].end <= end)
       return true;
   return false;
 }
 
 double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end) const {
   double bits = 0;
-  for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i) switch (areas_[i].kind) {
+  for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i)
+    switch (areas_[i].kind) {
       case Area::Kind::checked:
       case Area::Kind::stored: bits = std::max(bits, 20.0); break;
       case Area::Kind::used: bits = std::max(bits, 8.0); break;

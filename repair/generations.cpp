@@ -28,7 +28,8 @@ std::vector<std::vector<std::size_t>> generations(const Draft& draft, std::span<
   };
   const std::uint64_t step = std::max<std::uint64_t>(tables.size() * g.l2_entries() / most_entries, 1);
   const auto each = static_cast<std::size_t>(g.l2_entry_size() / 8);
-  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::size_t>> owners;  // of a cluster: entry, table
+  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::size_t>>
+      owners;  // of a cluster: entry, table
   for (std::size_t t = 0; t < tables.size(); ++t) {
     const auto bytes = draft.bytes(tables[t], g.cluster_size());
     const base::BigEndianTable<std::uint64_t> words(bytes);
@@ -36,7 +37,8 @@ std::vector<std::vector<std::size_t>> generations(const Draft& draft, std::span<
       const std::uint64_t word = words[static_cast<std::size_t>(i) * each] & ~format::copied_flag;
       const bool compressed = (word & format::compressed_flag) != 0;
       if (!compressed && (word & format::entry_offset_mask) == 0) continue;
-      const auto [known, is_new] = owners.try_emplace(compressed ? word : word & format::entry_offset_mask, i, t);
+      const auto [known, is_new] =
+          owners.try_emplace(compressed ? word : word & format::entry_offset_mask, i, t);
       if (is_new || known->second.first != i) continue;
       const std::size_t a = root(known->second.second), b = root(t);
       first[std::max(a, b)] = std::min(a, b);

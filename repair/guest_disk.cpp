@@ -66,8 +66,7 @@ bool GuestDisk::read_stored(std::uint64_t word, base::MutableBytes into) const {
     const auto range = g_.compressed_range(entry);
     if (!codec || range.offset.raw() >= eof || range.length() > 2 * g_.cluster_size()) return false;
     format::Decoder decoder;
-    const auto payload =
-        draft_.bytes(range.offset.raw(), std::min(range.length(), eof - range.offset.raw()));
+    const auto payload = draft_.bytes(range.offset.raw(), std::min(range.length(), eof - range.offset.raw()));
     const auto status = decoder.decode(*codec, payload, decoded_).status;
     if (status != format::Decoded::Status::ok && status != format::Decoded::Status::overlong) return false;
     decoded_word_ = word;
@@ -81,8 +80,8 @@ bool GuestDisk::read(std::uint64_t offset, base::MutableBytes into) const {
   std::vector<std::byte> whole;
   while (!into.empty()) {
     const std::uint64_t cluster = offset >> g_.cluster_bits(), inner = offset & (g_.cluster_size() - 1);
-    const auto piece = into.first(
-        static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), g_.cluster_size() - inner)));
+    const auto piece =
+        into.first(static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), g_.cluster_size() - inner)));
     const auto found = entry(cluster);
     if (!found.known) return false;
     const format::L2Entry l2{found.word};

@@ -14,10 +14,8 @@ constexpr std::uint64_t start_bytes = 4096;  // that tell what begins there
 
 using Begins = bool (*)(base::ConstBytes);
 using Survey = void (*)(const GuestReader&, std::uint64_t, Expectations&);
-constexpr std::pair<Begins, Survey> known[] = {{begins_ext, survey_ext},
-                                               {begins_xfs, survey_xfs},
-                                               {begins_ntfs, survey_ntfs},
-                                               {begins_fat, survey_fat}};
+constexpr std::pair<Begins, Survey> known[] = {
+    {begins_ext, survey_ext}, {begins_xfs, survey_xfs}, {begins_ntfs, survey_ntfs}, {begins_fat, survey_fat}};
 
 bool boots(base::ConstBytes bytes) { return little<std::uint16_t>(bytes, 510) == 0xaa55; }
 bool is_gpt(base::ConstBytes bytes) {
@@ -25,7 +23,7 @@ bool is_gpt(base::ConstBytes bytes) {
 }
 // A table of partitions as PCs have them: entries that are in use have a type, a start and a length.
 bool is_mbr(base::ConstBytes bytes) {
-  if (!boots(bytes) ) return false;
+  if (!boots(bytes)) return false;
   bool any = false;
   for (unsigned i = 0; i < 4; ++i) {
     const std::uint64_t at = 446 + 16 * i;
@@ -46,7 +44,8 @@ std::vector<std::uint64_t> partitions(const GuestReader& disk, base::ConstBytes 
   std::vector<std::uint64_t> begins;
   if (is_gpt(first)) {
     const std::uint64_t at = little<std::uint64_t>(first, sector + 72) * sector;
-    const std::uint64_t count = std::min<std::uint64_t>(little<std::uint32_t>(first, sector + 80), most_partitions);
+    const std::uint64_t count =
+        std::min<std::uint64_t>(little<std::uint32_t>(first, sector + 80), most_partitions);
     const std::uint64_t size = little<std::uint32_t>(first, sector + 84);
     if (size < 128 || size > 4096 || at >= disk.size()) return begins;
     std::vector<std::byte> entry(128);
@@ -100,7 +99,8 @@ void survey_guest(const GuestReader& disk, Expectations& expectations) {
           break;
         }
     } else if (begin != 0) {
-      expectations.add_check(begin, begin + bytes.size(), "the first bytes of a file system", begins_something);
+      expectations.add_check(begin, begin + bytes.size(), "the first bytes of a file system",
+                             begins_something);
     }
   }
   expectations.seal();

@@ -1,8 +1,8 @@
 // The file systems of a guest's disk, and what they say must lie where. Promises: bounded work whatever they claim; no number of
 // theirs is believed that contradicts the disk's size; each part of the disk that can be read adds to what is expected of the rest.
 #pragma once
-#include "repair/expectations.hpp"
 #include "base/checked.hpp"
+#include "repair/expectations.hpp"
 #include "repair/guest_reader.hpp"
 
 namespace cowvet::repair {

@@ -34,14 +34,15 @@ base::Result<std::optional<std::vector<std::byte>>> header_by_model(const Draft&
   if (!info || !info->header || !info->geometry) return refuse("has no header that can be used");
   const auto& g = draft.geometry();
   const auto& theirs = *info->header;
-  if (info->geometry->cluster_size() != g.cluster_size() || info->geometry->refcount_order() != g.refcount_order())
+  if (info->geometry->cluster_size() != g.cluster_size() ||
+      info->geometry->refcount_order() != g.refcount_order())
     return refuse("has other clusters or refcounts than the content tells");
   auto header = draft.header();
   // Within the L1 table that was found, or where none was, any size may be right.
   const std::uint64_t size = theirs.v2.size;
   if (header.v2.l1_size == 0 || info->geometry->l1_entries(size) == header.v2.l1_size) header.v2.size = size;
-  constexpr std::uint64_t taken = format::incompatible_word["compression_type"].mask() |
-                                  format::incompatible_word["extended_l2"].mask();
+  constexpr std::uint64_t taken =
+      format::incompatible_word["compression_type"].mask() | format::incompatible_word["extended_l2"].mask();
   header.v2.version = theirs.v2.version;
   if (header.has_v3()) {
     header.v3.incompatible_features |= theirs.v3.incompatible_features & taken;

@@ -52,8 +52,9 @@ Remedied write_what_was_inferred(Draft& draft) {
       const auto by_model = header_by_model(draft);
       if (!by_model) return std::unexpected(by_model.error());
       const auto& model = verdict.header_lost ? *by_model : std::nullopt;
-      auto* action = draft.may_act(rule, Consent::choice, write_header,
-                                   place_from(f, model ? f.detail + "; the rest is the template's" : f.detail));
+      auto* action =
+          draft.may_act(rule, Consent::choice, write_header,
+                        place_from(f, model ? f.detail + "; the rest is the template's" : f.detail));
       if (action == nullptr) return {};
       if (model) return draft.put(*action, 0, *model);
       if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {

@@ -26,7 +26,9 @@ constexpr std::uint64_t most_tables = 1U << 16;
 class LostAndFound {
  public:
   explicit LostAndFound(Draft& draft)
-      : draft_(draft), g_(draft.geometry()), listed_(analyzer::read_snapshots(draft.image(), draft.header())) {}
+      : draft_(draft),
+        g_(draft.geometry()),
+        listed_(analyzer::read_snapshots(draft.image(), draft.header())) {}
 
   Remedied run() {
     if (draft_.header().external_data_file() || listed_.size() != draft_.header().v2.nb_snapshots ||
@@ -56,7 +58,8 @@ class LostAndFound {
     for (const auto& orphan : draft_.verdict().orphans) {
       const std::uint64_t at = orphan.cluster << g_.cluster_bits();
       if (orphan.is_l1 && orphan.where_from.empty()) {
-        if (at + g_.l1_entries(draft_.header().v2.size) * 8 <= draft_.image().size()) l1_tables_.push_back(at);
+        if (at + g_.l1_entries(draft_.header().v2.size) * 8 <= draft_.image().size())
+          l1_tables_.push_back(at);
       } else if (!orphan.is_l1 && orphan.lost != 0 && tables_.size() < most_tables &&
                  (g_.max_refcount() > 1 || orphan.lost == orphan.named)) {
         tables_.push_back(at);
@@ -93,7 +96,8 @@ class LostAndFound {
       base::store_be<std::uint64_t, 0>(entry.first<8>(), clusters_[i] << g_.cluster_bits());
       if (g_.extended_l2()) base::store_be<std::uint64_t, 0>(entry.last<8>(), inside(clusters_[i]));
     }
-    auto* action = act("l2 tables", fmt::format("{} clusters hold data, and nothing tells whose it was", clusters_.size()));
+    auto* action = act(
+        "l2 tables", fmt::format("{} clusters hold data, and nothing tells whose it was", clusters_.size()));
     for (std::uint64_t i = 0; i < needed; ++i) tables_.push_back(*room + i * g_.cluster_size());
     return draft_.put(*action, *room, bytes);
   }
@@ -101,7 +105,8 @@ class LostAndFound {
   [[nodiscard]] std::uint64_t inside(std::uint64_t cluster) const {
     std::uint64_t bits = 0;
     for (unsigned i = 0; i < format::subclusters_per_cluster; ++i)
-      if ((cluster << g_.cluster_bits()) + i * g_.subcluster_size() < draft_.image().size()) bits |= 1ULL << i;
+      if ((cluster << g_.cluster_bits()) + i * g_.subcluster_size() < draft_.image().size())
+        bits |= 1ULL << i;
     return bits;
   }
 
@@ -110,20 +115,23 @@ class LostAndFound {
     for (const auto table : l1_tables_) {
       const auto snapshot = new_snapshot(draft_, listed_, name, HostOffset{table}, g_.l1_entries(disk), disk);
       (void)act(fmt::format("cluster[{}]", table >> g_.cluster_bits()),
-                fmt::format("it holds a lost L1 table, and no snapshot misses one; it is called '{}'", snapshot.name));
+                fmt::format("it holds a lost L1 table, and no snapshot misses one; it is called '{}'",
+                            snapshot.name));
       listed_.push_back(snapshot);
     }
     if (tables_.empty()) return {};
-    std::vector<std::byte> bytes(static_cast<std::size_t>(g_.clusters(tables_.size() * 8) * g_.cluster_size()));
+    std::vector<std::byte> bytes(
+        static_cast<std::size_t>(g_.clusters(tables_.size() * 8) * g_.cluster_size()));
     for (std::size_t i = 0; i < tables_.size(); ++i)
       base::store_be<std::uint64_t, 0>(std::span(bytes).subspan(i * 8).first<8>(), tables_[i]);
     const auto room = draft_.take(bytes.size() / g_.cluster_size());
     if (!room) return {};
     const auto snapshot =
         new_snapshot(draft_, listed_, name, HostOffset{*room}, tables_.size(), tables_.size() * g_.span());
-    auto* action = act("snapshot table", fmt::format("{} lost tables have no certain place: snapshot '{}' holds them in the "
-                                                     "order of the file",
-                                                     tables_.size(), snapshot.name));
+    auto* action = act("snapshot table",
+                       fmt::format("{} lost tables have no certain place: snapshot '{}' holds them in the "
+                                   "order of the file",
+                                   tables_.size(), snapshot.name));
     listed_.push_back(snapshot);
     return draft_.put(*action, *room, bytes);
   }

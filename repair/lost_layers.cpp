@@ -18,7 +18,8 @@ using findings::Consent;
 
 namespace {
 
-constexpr std::string_view new_l1 = "make an L1 table as large as the lost L2 tables and snapshots need, and a disk of that size";
+constexpr std::string_view new_l1 =
+    "make an L1 table as large as the lost L2 tables and snapshots need, and a disk of that size";
 constexpr std::string_view put_table = "put the lost L2 table back into its layers";
 constexpr std::uint64_t most_entries = 1U << 20;  // of an L1 table
 
@@ -86,8 +87,8 @@ class Layers {
     return (draft_.word(at) == 0 || std::ranges::find(open_, at) != open_.end()) && !draft_.awaits(at);
   }
 
-  Remedied put_group(std::span<const std::uint64_t> tables, std::span<const std::size_t> group, std::uint64_t index,
-                     analyzer::StoredRefcounts& counts) {
+  Remedied put_group(std::span<const std::uint64_t> tables, std::span<const std::size_t> group,
+                     std::uint64_t index, analyzer::StoredRefcounts& counts) {
     std::vector<const L1Table*> layers;
     for (const auto& l1 : layers_)
       if (index < l1.entries) layers.push_back(&l1);
@@ -110,8 +111,9 @@ class Layers {
           "refcount/leak-holds-table"_rule, Consent::choice, put_table,
           {.where = fmt::format("{}l1[{}]", l1.prefix, index),
            .guest = {{base::GuestOffset{begin}, std::min(g_.span(), l1.disk - begin), l1.id}},
-           .evidence = "as many places have lost tables as entries none, in the order of the file; as many layers "
-                       "use a table as it is counted"});
+           .evidence =
+               "as many places have lost tables as entries none, in the order of the file; as many layers "
+               "use a table as it is counted"});
       if (action == nullptr) {
         draft_.await(at);
         draft_.spare(used[k] >> g_.cluster_bits(), 1);
@@ -150,10 +152,11 @@ Remedied give_size(Draft& draft) {
   }
   const auto room = draft.take(g.clusters(entries * 8));
   if (!room) return {};
-  auto* action = draft.may_act(rule, Consent::choice, new_l1,
-                               {.where = "header",
-                                .guest = {{base::GuestOffset{0}, size, ""}},
-                                .evidence = fmt::format("{} places of the disk have lost tables", groups.size())});
+  auto* action =
+      draft.may_act(rule, Consent::choice, new_l1,
+                    {.where = "header",
+                     .guest = {{base::GuestOffset{0}, size, ""}},
+                     .evidence = fmt::format("{} places of the disk have lost tables", groups.size())});
   header.v2.size = size;
   header.v2.l1_size = static_cast<std::uint32_t>(entries);
   header.v2.l1_table_offset = base::HostOffset{*room};

@@ -13,15 +13,17 @@ OrderAnswer match_in_order(const OrderQuestion& q) {
   for (std::size_t i = 1; i <= n; ++i) {
     front[i * width] = front[(i - 1) * width] + q.left;
     for (std::size_t j = 1; j <= m; ++j)
-      front[i * width + j] = std::max({front[(i - 1) * width + j] + q.left, front[i * width + j - 1] + q.empty[j - 1],
-                                       front[(i - 1) * width + j - 1] + fits(i - 1, j - 1)});
+      front[i * width + j] =
+          std::max({front[(i - 1) * width + j] + q.left, front[i * width + j - 1] + q.empty[j - 1],
+                    front[(i - 1) * width + j - 1] + fits(i - 1, j - 1)});
   }
   for (std::size_t j = m; j-- > 0;) back[n * width + j] = back[n * width + j + 1] + q.empty[j];
   for (std::size_t i = n; i-- > 0;) {
     back[i * width + m] = back[(i + 1) * width + m] + q.left;
     for (std::size_t j = m; j-- > 0;)
-      back[i * width + j] = std::max({back[(i + 1) * width + j] + q.left, back[i * width + j + 1] + q.empty[j],
-                                      back[(i + 1) * width + j + 1] + fits(i, j)});
+      back[i * width + j] =
+          std::max({back[(i + 1) * width + j] + q.left, back[i * width + j + 1] + q.empty[j],
+                    back[(i + 1) * width + j + 1] + fits(i, j)});
   }
   OrderAnswer answer;
   answer.choices.resize(n);

@@ -11,8 +11,8 @@ namespace cowvet::repair {
 struct OrderQuestion {
   std::size_t things = 0, places = 0;
   std::vector<float> fits{};   // [thing * places + place]: bits for the thing being there
-  std::vector<float> empty{};// bits for a place staying empty, 0 or less
-  float left = 0;            // bits for a thing having no place, 0 or less
+  std::vector<float> empty{};  // bits for a place staying empty, 0 or less
+  float left = 0;              // bits for a thing having no place, 0 or less
 };
 
 struct OrderAnswer {

@@ -50,7 +50,8 @@ class ByContent {
     const auto open = vacancies(draft_, true);
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
-      const bool vacant = std::ranges::any_of(open, [&](const Vacancy& v) { return v.place.offset == at && !v.shared; });
+      const bool vacant =
+          std::ranges::any_of(open, [&](const Vacancy& v) { return v.place.offset == at && !v.shared; });
       if ((draft_.word(at) == 0 || vacant) && !draft_.awaits(at)) indices.push_back(i);
     }
     const auto places = tables_by_content(draft_, lost, indices);
@@ -73,7 +74,7 @@ class ByContent {
 
   // --- data clusters
 
-  struct Open {  // an entry that a lost cluster may belong to
+  struct Open {                              // an entry that a lost cluster may belong to
     std::uint64_t offset = 0, l1_entry = 0;  // of its word, and of the L1 entry above
     findings::RuleId rule;
   };
@@ -88,13 +89,14 @@ class ByContent {
     std::vector<bool> taken(static_cast<std::size_t>(g_.l2_entries()));
     for (const auto& run : runs)
       if (!analyzer::foreign(run) && (run.problems & analyzer::problem::past_eof) == 0)
-        for (std::uint64_t i = run.first; i < run.first + run.count; ++i) taken[static_cast<std::size_t>(i)] = true;
+        for (std::uint64_t i = run.first; i < run.first + run.count; ++i)
+          taken[static_cast<std::size_t>(i)] = true;
     for (std::uint64_t i = 0; i < g_.l2_entries(); ++i) {
       const std::uint64_t cluster = (l1_index << g_.l2_bits()) + i;
-      const bool empty = base::all_zero(std::span(bytes).subspan(static_cast<std::size_t>(i * g_.l2_entry_size()),
-                                                                 static_cast<std::size_t>(g_.l2_entry_size())));
-      if ((taken[static_cast<std::size_t>(i)] && !empty) || cluster << g_.cluster_bits() >= draft_.header().v2.size ||
-          open_.size() >= most_open)
+      const bool empty = base::all_zero(std::span(bytes).subspan(
+          static_cast<std::size_t>(i * g_.l2_entry_size()), static_cast<std::size_t>(g_.l2_entry_size())));
+      if ((taken[static_cast<std::size_t>(i)] && !empty) ||
+          cluster << g_.cluster_bits() >= draft_.header().v2.size || open_.size() >= most_open)
         continue;
       open_.try_emplace(cluster, table + i * g_.l2_entry_size(),
                         draft_.header().v2.l1_table_offset.raw() + l1_index * 8, rule);
@@ -106,7 +108,8 @@ class ByContent {
       if (v.rule == "l2/table-implausible"_rule && v.place.table == draft_.header().v2.l1_table_offset.raw())
         add_table(v.place.l1_index, v.word & format::entry_offset_mask, v.rule);
     for_each_table(draft_, [&](const L2Table& table) {
-      if (table.l1.prefix.empty() && base::all_zero(table.bytes)) add_table(table.l1_index, table.offset, "l2/table-zeroed"_rule);
+      if (table.l1.prefix.empty() && base::all_zero(table.bytes))
+        add_table(table.l1_index, table.offset, "l2/table-zeroed"_rule);
     });
     for (const auto& v : vacancies(draft_, false)) {
       if (v.shared || !v.where.starts_with("l1[")) continue;
@@ -152,10 +155,11 @@ class ByContent {
   }
   Remedied put(std::uint64_t word, std::uint64_t cluster, std::string evidence) {
     const auto& entry = open_.at(cluster);
-    auto* action = draft_.may_act(entry.rule, Consent::choice, put_cluster,
-                                  {.where = fmt::format("l1[{}].l2[{}]", cluster >> g_.l2_bits(), cluster & (g_.l2_entries() - 1)),
-                                   .guest = {guest(cluster << g_.cluster_bits(), g_.cluster_size())},
-                                   .evidence = std::move(evidence)});
+    auto* action = draft_.may_act(
+        entry.rule, Consent::choice, put_cluster,
+        {.where = fmt::format("l1[{}].l2[{}]", cluster >> g_.l2_bits(), cluster & (g_.l2_entries() - 1)),
+         .guest = {guest(cluster << g_.cluster_bits(), g_.cluster_size())},
+         .evidence = std::move(evidence)});
     const std::uint64_t host = word & format::entry_offset_mask;
     if (action == nullptr) {
       draft_.await(entry.offset);
@@ -172,7 +176,8 @@ class ByContent {
     if (draft_.verdict().backing_name) return 0xffffffffU;
     std::uint64_t bits = 0;
     for (unsigned i = 0; i < format::subclusters_per_cluster; ++i)
-      if (!base::all_zero(draft_.bytes(host + i * g_.subcluster_size(), g_.subcluster_size()))) bits |= 1ULL << i;
+      if (!base::all_zero(draft_.bytes(host + i * g_.subcluster_size(), g_.subcluster_size())))
+        bits |= 1ULL << i;
     return bits;
   }
 

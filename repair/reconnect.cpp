@@ -1,9 +1,9 @@
 // The name of a backing file that was moved or renamed. Promises: the name that is there stays where it is when there is no room for
 // the new one; nothing but the name and its length changes.
+#include <fmt/format.h>
+
 #include "base/text.hpp"
 #include "repair/remedies.hpp"
-
-#include <fmt/format.h>
 
 namespace cowvet::repair {
 
@@ -34,7 +34,8 @@ Remedied reconnect(Draft& draft) {
     draft.withhold(rule, Consent::none, rename_base, place);
     return {};
   }
-  auto* action = draft.may_act(rule, wanted->proved ? Consent::lossless : Consent::choice, rename_base, place);
+  auto* action =
+      draft.may_act(rule, wanted->proved ? Consent::lossless : Consent::choice, rename_base, place);
   if (action == nullptr) return {};
   std::vector<std::byte> bytes(static_cast<std::size_t>(std::max(length, old)));
   for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(wanted->name[i]);

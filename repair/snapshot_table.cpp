@@ -6,8 +6,9 @@
 
 namespace cowvet::repair {
 
-format::Snapshot new_snapshot(const Draft& draft, const std::vector<format::Snapshot>& listed, std::string_view name,
-                              base::HostOffset l1, std::uint64_t l1_entries, std::uint64_t disk_size) {
+format::Snapshot new_snapshot(const Draft& draft, const std::vector<format::Snapshot>& listed,
+                              std::string_view name, base::HostOffset l1, std::uint64_t l1_entries,
+                              std::uint64_t disk_size) {
   std::uint64_t number = 1;
   while (std::ranges::any_of(listed, [&](const auto& s) { return s.id == std::to_string(number); })) ++number;
   format::Snapshot s;

@@ -61,17 +61,19 @@ class Ext {
     inode_size_ = little<std::uint32_t>(s, 0x4c) == 0 ? 128 : little<std::uint16_t>(s, 0x58);
     const auto incompat = little<std::uint32_t>(s, 0x60);
     ro_ = little<std::uint32_t>(s, 0x64);
-    descriptor_size_ = (incompat & has_64bit) != 0 ? std::max<std::uint64_t>(little<std::uint16_t>(s, 0xfe), 32) : 32;
+    descriptor_size_ =
+        (incompat & has_64bit) != 0 ? std::max<std::uint64_t>(little<std::uint16_t>(s, 0xfe), 32) : 32;
     blocks_ = little<std::uint32_t>(s, 4) |
               ((incompat & has_64bit) != 0 ? std::uint64_t{little<std::uint32_t>(s, 0x150)} << 32 : 0);
-    if (per_group_ == 0 || per_group_ > 8 * block_size_ || inodes_ == 0 || inodes_ > 8 * block_size_ || first_ > 1 ||
-        inode_size_ < 128 || inode_size_ > block_size_ || descriptor_size_ > block_size_ || blocks_ <= first_ ||
-        blocks_ > (disk_.size() - begin_) / block_size_ || (incompat & has_meta_bg) != 0)
+    if (per_group_ == 0 || per_group_ > 8 * block_size_ || inodes_ == 0 || inodes_ > 8 * block_size_ ||
+        first_ > 1 || inode_size_ < 128 || inode_size_ > block_size_ || descriptor_size_ > block_size_ ||
+        blocks_ <= first_ || blocks_ > (disk_.size() - begin_) / block_size_ || (incompat & has_meta_bg) != 0)
       return false;
     groups_ = std::min(base::divide_up(blocks_ - first_, per_group_), most_groups);
     summed_ = (ro_ & ro_metadata_csum) != 0;
     uuid_.assign(s.begin() + 0x68, s.begin() + 0x78);
-    seed_ = (incompat & has_csum_seed) != 0 ? little<std::uint32_t>(s, 0x270) : crc32c(~0U, base::ConstBytes(uuid_));
+    seed_ = (incompat & has_csum_seed) != 0 ? little<std::uint32_t>(s, 0x270)
+                                            : crc32c(~0U, base::ConstBytes(uuid_));
     reserved_ = little<std::uint16_t>(s, 0xce);
     journal_ = little<std::uint32_t>(s, 0xe0);
     to_.add(begin_ + super_at, begin_ + super_at + super_size, Area::Kind::stored);
@@ -102,11 +104,12 @@ class Ext {
     if (!has_copies(g)) return;
     const std::uint64_t block = first_ + g * per_group_;
     if (g != 0)
-      to_.add_check(at(block), at(block) + super_size, fmt::format("the copy of the superblock in group {}", g),
-                    [g, uuid = uuid_](base::ConstBytes b) {
-                      return little<std::uint16_t>(b, 0x38) == 0xef53 && little<std::uint16_t>(b, 0x5a) == g &&
-                             std::ranges::equal(part(b, 0x68, 16), uuid);
-                    });
+      to_.add_check(
+          at(block), at(block) + super_size, fmt::format("the copy of the superblock in group {}", g),
+          [g, uuid = uuid_](base::ConstBytes b) {
+            return little<std::uint16_t>(b, 0x38) == 0xef53 && little<std::uint16_t>(b, 0x5a) == g &&
+                   std::ranges::equal(part(b, 0x68, 16), uuid);
+          });
     for (std::uint64_t i = 0; i < descriptor_blocks() && !to_.exhausted(); ++i) {
       const std::uint64_t place = block + 1 + i;
       if (!summed_ || g != 0) {
@@ -128,7 +131,8 @@ class Ext {
                       return true;
                     });
     }
-    to_.add_ground(at(block + 1 + descriptor_blocks()), at(block + 1 + descriptor_blocks() + reserved_), Area::Kind::perhaps);
+    to_.add_ground(at(block + 1 + descriptor_blocks()), at(block + 1 + descriptor_blocks() + reserved_),
+                   Area::Kind::perhaps);
   }
 
   [[nodiscard]] std::optional<Group> descriptor(std::uint64_t g) {
@@ -141,7 +145,9 @@ class Ext {
     if (!descriptors_known_) return std::nullopt;
     const auto d = part(descriptors_, g % each * descriptor_size_, descriptor_size_);
     const bool wide = descriptor_size_ >= 64;
-    const auto high = [&](std::uint64_t offset) { return wide ? std::uint64_t{little<std::uint32_t>(d, offset)} << 32 : 0; };
+    const auto high = [&](std::uint64_t offset) {
+      return wide ? std::uint64_t{little<std::uint32_t>(d, offset)} << 32 : 0;
+    };
     Group group{.block_map = little<std::uint32_t>(d, 0) | high(0x20),
                 .inode_map = little<std::uint32_t>(d, 4) | high(0x24),
                 .inode_table = little<std::uint32_t>(d, 8) | high(0x28),
@@ -159,7 +165,9 @@ class Ext {
       return std::nullopt;
     return group;
   }
-  [[nodiscard]] std::uint64_t table_blocks() const { return base::divide_up(inodes_ * inode_size_, block_size_); }
+  [[nodiscard]] std::uint64_t table_blocks() const {
+    return base::divide_up(inodes_ * inode_size_, block_size_);
+  }
 
   void expect_map(std::uint64_t block, std::uint64_t bits, std::uint32_t sum, bool unset, std::string what) {
     if (unset) {
@@ -182,10 +190,12 @@ class Ext {
                fmt::format("the inode bitmap of group {}", g));
   }
 
-  [[nodiscard]] static std::uint32_t inode_sum(std::uint32_t seed, std::uint32_t number, base::ConstBytes inode) {
+  [[nodiscard]] static std::uint32_t inode_sum(std::uint32_t seed, std::uint32_t number,
+                                               base::ConstBytes inode) {
     std::vector<std::byte> bytes(inode.begin(), inode.end());
     bytes[0x7c] = bytes[0x7d] = std::byte{0};
-    if (bytes.size() > 0x84 && little<std::uint16_t>(inode, 0x80) >= 4) bytes[0x82] = bytes[0x83] = std::byte{0};
+    if (bytes.size() > 0x84 && little<std::uint16_t>(inode, 0x80) >= 4)
+      bytes[0x82] = bytes[0x83] = std::byte{0};
     return crc32c(crc32c(crc32c(seed, number), little<std::uint32_t>(inode, 0x64)), bytes);
   }
   [[nodiscard]] static bool inode_is(std::uint32_t seed, std::uint32_t number, base::ConstBytes inode) {
@@ -254,12 +264,13 @@ class Ext {
     constexpr std::uint32_t extents = 0x80000;
     const auto mode = little<std::uint16_t>(inode, 0) & 0xf000;
     if (mode == 0 || (little<std::uint32_t>(inode, 0x20) & extents) == 0) return;
-    const File file{.number = number,
-                    .seed = crc32c(crc32c(seed_, number), little<std::uint32_t>(inode, 0x64)),
-                    .size = little<std::uint32_t>(inode, 4) | std::uint64_t{little<std::uint32_t>(inode, 0x6c)} << 32,
-                    .directory = mode == 0x4000,
-                    .journal = number == journal_,
-                    .regular = mode == 0x8000};
+    const File file{
+        .number = number,
+        .seed = crc32c(crc32c(seed_, number), little<std::uint32_t>(inode, 0x64)),
+        .size = little<std::uint32_t>(inode, 4) | std::uint64_t{little<std::uint32_t>(inode, 0x6c)} << 32,
+        .directory = mode == 0x4000,
+        .journal = number == journal_,
+        .regular = mode == 0x8000};
     expect_extents(file, part(inode, 0x28, 60), 0);
   }
   void expect_extents(const File& file, base::ConstBytes node, unsigned depth_so_far) {
@@ -274,13 +285,15 @@ class Ext {
                       little<std::uint32_t>(entry, 8) | std::uint64_t{little<std::uint16_t>(entry, 6)} << 32);
         continue;
       }
-      const std::uint64_t block = little<std::uint32_t>(entry, 4) | std::uint64_t{little<std::uint16_t>(entry, 8)} << 32;
+      const std::uint64_t block =
+          little<std::uint32_t>(entry, 4) | std::uint64_t{little<std::uint16_t>(entry, 8)} << 32;
       if (!inside(block)) continue;
       to_.add_check(at(block), at(block + 1), fmt::format("extents of inode {}", file.number),
                     [seed = file.seed, summed = summed_](base::ConstBytes b) {
                       if (little<std::uint16_t>(b, 0) != 0xf30a) return false;
                       const std::uint64_t tail = 12 + 12 * std::uint64_t{little<std::uint16_t>(b, 4)};
-                      return !summed || (tail + 4 <= b.size() && crc32c(seed, part(b, 0, tail)) == little<std::uint32_t>(b, tail));
+                      return !summed || (tail + 4 <= b.size() &&
+                                         crc32c(seed, part(b, 0, tail)) == little<std::uint32_t>(b, tail));
                     });
       if (read(block, next)) expect_extents(file, next, depth_so_far + 1);
     }
@@ -296,7 +309,8 @@ class Ext {
       return;
     }
     if (file.directory) {
-      for (std::uint64_t i = 0; i < length && !to_.exhausted(); ++i) expect_directory(file, logical + i, block + i);
+      for (std::uint64_t i = 0; i < length && !to_.exhausted(); ++i)
+        expect_directory(file, logical + i, block + i);
       return;
     }
     // What lies behind the file's end in its last block is zeros.
@@ -307,17 +321,20 @@ class Ext {
       to_.add(at(block) + end, at(block) + edge, Area::Kind::zeros);
   }
   void expect_directory(const File& file, std::uint64_t logical, std::uint64_t block) {
-    to_.add_check(
-        at(block), at(block + 1), fmt::format("the directory of inode {}", file.number),
-        [=, number = file.number, seed = file.seed, summed = summed_, size = block_size_](base::ConstBytes b) {
-          const bool dots = little<std::uint32_t>(b, 0) == number && little<std::uint16_t>(b, 4) == 12 && says(b, 8, ".");
-          if (logical == 0) return dots;
-          if (!summed) return little<std::uint16_t>(b, 4) >= 12 && little<std::uint16_t>(b, 4) <= size;
-          const bool tail = little<std::uint32_t>(b, size - 12) == 0 && little<std::uint32_t>(b, size - 8) == 0xde00000cU;
-          // A node of the index has its sum elsewhere: it is an empty entry at first.
-          if (!tail) return little<std::uint32_t>(b, 0) == 0 && little<std::uint16_t>(b, 4) == size;
-          return crc32c(seed, part(b, 0, size - 12)) == little<std::uint32_t>(b, size - 4);
-        });
+    to_.add_check(at(block), at(block + 1), fmt::format("the directory of inode {}", file.number),
+                  [=, number = file.number, seed = file.seed, summed = summed_,
+                   size = block_size_](base::ConstBytes b) {
+                    const bool dots = little<std::uint32_t>(b, 0) == number &&
+                                      little<std::uint16_t>(b, 4) == 12 && says(b, 8, ".");
+                    if (logical == 0) return dots;
+                    if (!summed)
+                      return little<std::uint16_t>(b, 4) >= 12 && little<std::uint16_t>(b, 4) <= size;
+                    const bool tail = little<std::uint32_t>(b, size - 12) == 0 &&
+                                      little<std::uint32_t>(b, size - 8) == 0xde00000cU;
+                    // A node of the index has its sum elsewhere: it is an empty entry at first.
+                    if (!tail) return little<std::uint32_t>(b, 0) == 0 && little<std::uint16_t>(b, 4) == size;
+                    return crc32c(seed, part(b, 0, size - 12)) == little<std::uint32_t>(b, size - 4);
+                  });
   }
 
   // What the bitmap of a group says of blocks that nothing else is known of.
@@ -331,15 +348,15 @@ class Ext {
     }
     if (!read(group.block_map, map)) return;
     for_each_run(map, count, [&](std::uint64_t first, std::uint64_t length, bool used) {
-      to_.add_map(at(begin + first), at(begin + first + length),
-                     used ? Area::Kind::held : Area::Kind::free);
+      to_.add_map(at(begin + first), at(begin + first + length), used ? Area::Kind::held : Area::Kind::free);
     });
   }
 
   const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
-  std::uint64_t block_size_ = 0, first_ = 0, per_group_ = 0, inodes_ = 0, inode_size_ = 0, descriptor_size_ = 0;
+  std::uint64_t block_size_ = 0, first_ = 0, per_group_ = 0, inodes_ = 0, inode_size_ = 0,
+                descriptor_size_ = 0;
   std::uint64_t blocks_ = 0, groups_ = 0, reserved_ = 0, inode_blocks_ = 0;
   std::uint32_t ro_ = 0, seed_ = 0, journal_ = 0;
   bool summed_ = false;

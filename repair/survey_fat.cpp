@@ -30,8 +30,10 @@ bool lists_files(base::ConstBytes bytes, std::uint64_t clusters) {
       continue;
     }
     constexpr std::uint8_t long_name = 0x0f;
-    const std::uint64_t cluster = little<std::uint16_t>(entry, 26) | std::uint64_t{little<std::uint16_t>(entry, 20)} << 16;
-    if (ended || (attributes & 0xc0) != 0 || (attributes == long_name ? little<std::uint16_t>(entry, 26) != 0 : cluster >= clusters + 2))
+    const std::uint64_t cluster =
+        little<std::uint16_t>(entry, 26) | std::uint64_t{little<std::uint16_t>(entry, 20)} << 16;
+    if (ended || (attributes & 0xc0) != 0 ||
+        (attributes == long_name ? little<std::uint16_t>(entry, 26) != 0 : cluster >= clusters + 2))
       return false;
     any = true;
   }
@@ -54,11 +56,14 @@ class Fat {
  private:
   bool take(base::ConstBytes b) {
     bytes_per_sector_ = little<std::uint16_t>(b, 0x0b);
-    const std::uint64_t reserved = little<std::uint16_t>(b, 0x0e), root_entries = little<std::uint16_t>(b, 0x11);
+    const std::uint64_t reserved = little<std::uint16_t>(b, 0x0e),
+                        root_entries = little<std::uint16_t>(b, 0x11);
     tables_ = little<std::uint8_t>(b, 0x10);
     cluster_size_ = bytes_per_sector_ * little<std::uint8_t>(b, 0x0d);
-    const std::uint64_t small = little<std::uint16_t>(b, 0x16), table = small != 0 ? small : little<std::uint32_t>(b, 0x24);
-    const std::uint64_t few = little<std::uint16_t>(b, 0x13), total = few != 0 ? few : little<std::uint32_t>(b, 0x20);
+    const std::uint64_t small = little<std::uint16_t>(b, 0x16),
+                        table = small != 0 ? small : little<std::uint32_t>(b, 0x24);
+    const std::uint64_t few = little<std::uint16_t>(b, 0x13),
+                        total = few != 0 ? few : little<std::uint32_t>(b, 0x20);
     table_size_ = table * bytes_per_sector_;
     table_at_ = begin_ + reserved * bytes_per_sector_;
     root_at_ = table_at_ + tables_ * table_size_;
@@ -75,14 +80,17 @@ class Fat {
   }
 
   [[nodiscard]] bool is_cluster(std::uint64_t c) const { return c >= 2 && c < clusters_ + 2; }
-  [[nodiscard]] std::uint64_t at(std::uint64_t cluster) const { return data_at_ + (cluster - 2) * cluster_size_; }
+  [[nodiscard]] std::uint64_t at(std::uint64_t cluster) const {
+    return data_at_ + (cluster - 2) * cluster_size_;
+  }
 
   [[nodiscard]] static std::uint64_t entry_in(base::ConstBytes table, std::uint64_t bits, std::uint64_t i) {
     if (bits == 12) {
       const auto word = little<std::uint16_t>(table, i + i / 2);
       return (i & 1) != 0 ? word >> 4 : word & 0xfff;
     }
-    return bits == 16 ? little<std::uint16_t>(table, 2 * i) : little<std::uint32_t>(table, 4 * i) & 0x0fffffff;
+    return bits == 16 ? little<std::uint16_t>(table, 2 * i)
+                      : little<std::uint32_t>(table, 4 * i) & 0x0fffffff;
   }
 
   void expect_tables(base::ConstBytes boot) {
@@ -101,28 +109,32 @@ class Fat {
         for (std::uint64_t o = 0; o < tables_ && !told; ++o)
           told = o != t && disk_.read(table_at_ + o * table_size_ + s, known);
         if (told) {
-          to_.add_check(place, place + sector, "a part of the FAT",
-                        [known](base::ConstBytes b) { return std::ranges::equal(b, known); },
-                        base::all_zero(known) ? Area::Kind::tried : Area::Kind::checked);
+          to_.add_check(
+              place, place + sector, "a part of the FAT",
+              [known](base::ConstBytes b) { return std::ranges::equal(b, known); },
+              base::all_zero(known) ? Area::Kind::tried : Area::Kind::checked);
         } else if (s == 0) {
-          to_.add_check(place, place + sector, "the first sector of the FAT", [media = media_](base::ConstBytes b) {
-            return little<std::uint8_t>(b, 0) == media && little<std::uint8_t>(b, 1) == 0xff;
-          });
+          to_.add_check(place, place + sector, "the first sector of the FAT",
+                        [media = media_](base::ConstBytes b) {
+                          return little<std::uint8_t>(b, 0) == media && little<std::uint8_t>(b, 1) == 0xff;
+                        });
         } else if (bits_ != 12) {
           const std::uint64_t first = s * 8 / bits_;
-          to_.add_check(place, place + sector, "a part of the FAT",
-                        [first, bits = bits_, clusters = clusters_](base::ConstBytes b) {
-                          unsigned next = 0, wrong = 0;
-                          for (std::uint64_t i = 0; i < sector * 8 / bits; ++i) {
-                            const auto entry = entry_in(b, bits, i);
-                            const bool last = entry >= (bits == 16 ? 0xfff7U : 0x0ffffff7U);
-                            if (entry == first + i + 1)
-                              ++next;
-                            else if (!last && entry >= clusters + 2)
-                              ++wrong;
-                          }
-                          return wrong == 0 && next >= 4;
-                        }, Area::Kind::tried);
+          to_.add_check(
+              place, place + sector, "a part of the FAT",
+              [first, bits = bits_, clusters = clusters_](base::ConstBytes b) {
+                unsigned next = 0, wrong = 0;
+                for (std::uint64_t i = 0; i < sector * 8 / bits; ++i) {
+                  const auto entry = entry_in(b, bits, i);
+                  const bool last = entry >= (bits == 16 ? 0xfff7U : 0x0ffffff7U);
+                  if (entry == first + i + 1)
+                    ++next;
+                  else if (!last && entry >= clusters + 2)
+                    ++wrong;
+                }
+                return wrong == 0 && next >= 4;
+              },
+              Area::Kind::tried);
         }
       }
     }
@@ -134,12 +146,14 @@ class Fat {
     known_.assign(static_cast<std::size_t>(table_size_ / sector), false);
     for (std::size_t s = 0; s < known_.size(); ++s)
       for (std::uint64_t t = 0; t < tables_ && !known_[s]; ++t)
-        known_[s] = disk_.read(table_at_ + t * table_size_ + s * sector, std::span(table_).subspan(s * sector, sector));
+        known_[s] = disk_.read(table_at_ + t * table_size_ + s * sector,
+                               std::span(table_).subspan(s * sector, sector));
   }
   // Nothing: not known.
   [[nodiscard]] std::optional<std::uint64_t> next(std::uint64_t cluster) const {
     const std::uint64_t first = cluster * bits_ / 8 / sector, last = ((cluster + 1) * bits_ - 1) / 8 / sector;
-    if (last >= known_.size() || !known_[static_cast<std::size_t>(first)] || !known_[static_cast<std::size_t>(last)])
+    if (last >= known_.size() || !known_[static_cast<std::size_t>(first)] ||
+        !known_[static_cast<std::size_t>(last)])
       return std::nullopt;
     return entry_in(table_, bits_, cluster);
   }
@@ -164,11 +178,13 @@ class Fat {
       if (first == 0) break;
       constexpr std::uint8_t deleted = 0xe5, label = 0x08, directory = 0x10;
       if (first == deleted || first == '.' || (attributes & label) != 0) continue;
-      const std::uint64_t cluster = little<std::uint16_t>(entry, 26) | std::uint64_t{little<std::uint16_t>(entry, 20)} << 16;
+      const std::uint64_t cluster =
+          little<std::uint16_t>(entry, 26) | std::uint64_t{little<std::uint16_t>(entry, 20)} << 16;
       if (!is_cluster(cluster)) continue;
       if ((attributes & directory) == 0)
         follow_file(cluster, little<std::uint32_t>(entry, 28));
-      else if (directories_.size() < most_directories && std::ranges::find(directories_, cluster) == directories_.end())
+      else if (directories_.size() < most_directories &&
+               std::ranges::find(directories_, cluster) == directories_.end())
         directories_.push_back(cluster);
     }
   }
@@ -176,14 +192,18 @@ class Fat {
     std::vector<std::byte> bytes(static_cast<std::size_t>(cluster_size_));
     for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain && !to_.exhausted(); ++n) {
       if (n == 0 && !root)
-        to_.add_check(at(cluster), at(cluster) + sector, "the beginning of a directory", [cluster](base::ConstBytes b) {
-          return says(b, 0, ".          ") && little<std::uint8_t>(b, 11) == 0x10 &&
-                 (little<std::uint16_t>(b, 26) | std::uint64_t{little<std::uint16_t>(b, 20)} << 16) == cluster &&
-                 says(b, entry_size, "..         ");
-        });
+        to_.add_check(
+            at(cluster), at(cluster) + sector, "the beginning of a directory", [cluster](base::ConstBytes b) {
+              return says(b, 0, ".          ") && little<std::uint8_t>(b, 11) == 0x10 &&
+                     (little<std::uint16_t>(b, 26) | std::uint64_t{little<std::uint16_t>(b, 20)} << 16) ==
+                         cluster &&
+                     says(b, entry_size, "..         ");
+            });
       for (std::uint64_t s = n == 0 && !root ? sector : 0; s < cluster_size_; s += sector)
-        to_.add_check(at(cluster) + s, at(cluster) + s + sector, "a part of a directory",
-                      [clusters = clusters_](base::ConstBytes b) { return lists_files(b, clusters); }, Area::Kind::tried);
+        to_.add_check(
+            at(cluster) + s, at(cluster) + s + sector, "a part of a directory",
+            [clusters = clusters_](base::ConstBytes b) { return lists_files(b, clusters); },
+            Area::Kind::tried);
       if (disk_.read(at(cluster), bytes)) list(bytes);
       const auto follows = next(cluster);
       if (!follows) return;
@@ -195,7 +215,8 @@ class Fat {
       const std::uint64_t here = std::min(size, cluster_size_), edge = base::divide_up(here, sector) * sector;
       to_.add(at(cluster), at(cluster) + here, Area::Kind::used);
       if (here != edge) to_.add(at(cluster) + here, at(cluster) + edge, Area::Kind::zeros);
-      if (edge != cluster_size_) to_.add_ground(at(cluster) + edge, at(cluster) + cluster_size_, Area::Kind::perhaps);
+      if (edge != cluster_size_)
+        to_.add_ground(at(cluster) + edge, at(cluster) + cluster_size_, Area::Kind::perhaps);
       size -= here;
       const auto follows = next(cluster);
       if (!follows) return;
@@ -220,7 +241,8 @@ class Fat {
   const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
-  std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, tables_ = 0, table_at_ = 0, table_size_ = 0, root_at_ = 0;
+  std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, tables_ = 0, table_at_ = 0, table_size_ = 0,
+                root_at_ = 0;
   std::uint64_t root_size_ = 0, data_at_ = 0, clusters_ = 0, bits_ = 0, root_cluster_ = 0, backup_ = 0;
   std::uint8_t media_ = 0;
   std::vector<std::byte> table_;
@@ -233,9 +255,11 @@ class Fat {
 bool begins_fat(base::ConstBytes bytes) {
   const std::uint64_t size = little<std::uint16_t>(bytes, 0x0b);
   const auto jump = little<std::uint8_t>(bytes, 0), tables = little<std::uint8_t>(bytes, 0x10);
-  return little<std::uint16_t>(bytes, 510) == 0xaa55 && (jump == 0xeb || jump == 0xe9) && power_of_two(size) &&
-         size >= sector && size <= 4096 && power_of_two(little<std::uint8_t>(bytes, 0x0d)) && (tables == 1 || tables == 2) &&
-         little<std::uint16_t>(bytes, 0x0e) != 0 && little<std::uint8_t>(bytes, 0x15) >= 0xf0 && !begins_ntfs(bytes);
+  return little<std::uint16_t>(bytes, 510) == 0xaa55 && (jump == 0xeb || jump == 0xe9) &&
+         power_of_two(size) && size >= sector && size <= 4096 &&
+         power_of_two(little<std::uint8_t>(bytes, 0x0d)) && (tables == 1 || tables == 2) &&
+         little<std::uint16_t>(bytes, 0x0e) != 0 && little<std::uint8_t>(bytes, 0x15) >= 0xf0 &&
+         !begins_ntfs(bytes);
 }
 
 void survey_fat(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t sector = 512;
 constexpr std::uint64_t most_records = 1U << 17;
-constexpr std::size_t most_runs = 1U << 16;  // of a file
+constexpr std::size_t most_runs = 1U << 16;         // of a file
 constexpr std::uint64_t most_bitmap = 32ULL << 20;  // bytes
 constexpr std::uint32_t mirror = 1, bitmap = 6, letters = 10;
 
@@ -35,7 +35,8 @@ bool records_are(base::ConstBytes bytes, std::uint64_t size, std::uint64_t first
     if (base::all_zero(record)) continue;
     // Older ones don't hold their number.
     const bool numbered = little<std::uint16_t>(record, 4) >= 0x30;
-    if (!says(record, 0, "FILE") || (numbered && little<std::uint32_t>(record, 0x2c) != first + k)) return false;
+    if (!says(record, 0, "FILE") || (numbered && little<std::uint32_t>(record, 0x2c) != first + k))
+      return false;
     any = any || numbered;
   }
   return any;
@@ -43,12 +44,14 @@ bool records_are(base::ConstBytes bytes, std::uint64_t size, std::uint64_t first
 
 class Ntfs {
  public:
-  Ntfs(const GuestReader& disk, std::uint64_t begin, Expectations& to) : disk_(disk), begin_(begin), to_(to) {}
+  Ntfs(const GuestReader& disk, std::uint64_t begin, Expectations& to)
+      : disk_(disk), begin_(begin), to_(to) {}
 
   void survey() {
     std::vector<std::byte> boot(sector);
     if (!disk_.read(begin_, boot) || !take(boot)) return;
-    to_.add_check(begin_ + sectors_ * bytes_per_sector_, begin_ + sectors_ * bytes_per_sector_ + sector, "the copy of the boot sector",
+    to_.add_check(begin_ + sectors_ * bytes_per_sector_, begin_ + sectors_ * bytes_per_sector_ + sector,
+                  "the copy of the boot sector",
                   [copy = boot](base::ConstBytes b) { return std::ranges::equal(b, copy); });
     const std::uint64_t table = little<std::uint64_t>(boot, 0x30);
     if (table >= clusters_) return;
@@ -67,7 +70,9 @@ class Ntfs {
       if (run.vcn * cluster_size_ < size) expect_records(first, at(run.lcn), run.count * cluster_size_);
     }
     for (std::uint64_t n = 0; n < std::min(size / record_size_, most_records); ++n)
-      if (const auto place = place_of(runs, n * record_size_); place && disk_.read(*place, record) && unfix(record)) expect_file(n, record);
+      if (const auto place = place_of(runs, n * record_size_);
+          place && disk_.read(*place, record) && unfix(record))
+        expect_file(n, record);
   }
 
  private:
@@ -76,13 +81,15 @@ class Ntfs {
   bool take(base::ConstBytes b) {
     bytes_per_sector_ = little<std::uint16_t>(b, 0x0b);
     const std::uint64_t factor = little<std::uint8_t>(b, 0x0d);
-    if (bytes_per_sector_ < sector || bytes_per_sector_ > 4096 || factor == 0 || (factor > 128 && factor < 240)) return false;
+    if (bytes_per_sector_ < sector || bytes_per_sector_ > 4096 || factor == 0 ||
+        (factor > 128 && factor < 240))
+      return false;
     cluster_size_ = bytes_per_sector_ * (factor > 128 ? 1ULL << (256 - factor) : factor);
     record_size_ = size_of(little<std::uint8_t>(b, 0x40));
     index_size_ = size_of(little<std::uint8_t>(b, 0x44));
     sectors_ = little<std::uint64_t>(b, 0x28);
-    if (sectors_ > (disk_.size() - begin_) / bytes_per_sector_ || record_size_ < sector || record_size_ > 65536 ||
-        index_size_ < sector || index_size_ > 1U << 20)
+    if (sectors_ > (disk_.size() - begin_) / bytes_per_sector_ || record_size_ < sector ||
+        record_size_ > 65536 || index_size_ < sector || index_size_ > 1U << 20)
       return false;
     clusters_ = sectors_ * bytes_per_sector_ / cluster_size_;
     return clusters_ != 0;
@@ -125,11 +132,16 @@ class Ntfs {
   [[nodiscard]] std::vector<Run> runs_of(base::ConstBytes attribute) const {
     std::vector<Run> runs;
     std::uint64_t vcn = little<std::uint64_t>(attribute, 0x10), lcn = 0;
-    for (std::uint64_t place = little<std::uint16_t>(attribute, 0x20); place < attribute.size() && runs.size() < most_runs;) {
-      const unsigned header = little<std::uint8_t>(attribute, place), lengths = header & 15U, offsets = header >> 4;
-      if (header == 0 || lengths == 0 || lengths > 8 || offsets > 8 || place + 1 + lengths + offsets > attribute.size()) break;
+    for (std::uint64_t place = little<std::uint16_t>(attribute, 0x20);
+         place < attribute.size() && runs.size() < most_runs;) {
+      const unsigned header = little<std::uint8_t>(attribute, place), lengths = header & 15U,
+                     offsets = header >> 4;
+      if (header == 0 || lengths == 0 || lengths > 8 || offsets > 8 ||
+          place + 1 + lengths + offsets > attribute.size())
+        break;
       std::uint64_t count = 0, move = 0;
-      for (unsigned i = 0; i < lengths; ++i) count |= std::uint64_t{little<std::uint8_t>(attribute, place + 1 + i)} << (8 * i);
+      for (unsigned i = 0; i < lengths; ++i)
+        count |= std::uint64_t{little<std::uint8_t>(attribute, place + 1 + i)} << (8 * i);
       for (unsigned i = 0; i < offsets; ++i)
         move |= std::uint64_t{little<std::uint8_t>(attribute, place + 1 + lengths + i)} << (8 * i);
       if (offsets != 0 && offsets < 8 && (move >> (8 * offsets - 1) & 1) != 0) move |= ~0ULL << (8 * offsets);
@@ -144,18 +156,23 @@ class Ntfs {
     }
     return runs;
   }
-  [[nodiscard]] std::optional<std::uint64_t> place_of(const std::vector<Run>& runs, std::uint64_t offset) const {
+  [[nodiscard]] std::optional<std::uint64_t> place_of(const std::vector<Run>& runs,
+                                                      std::uint64_t offset) const {
     for (const auto& run : runs)
-      if (const std::uint64_t begin = run.vcn * cluster_size_; begin <= offset && offset < begin + run.count * cluster_size_)
+      if (const std::uint64_t begin = run.vcn * cluster_size_;
+          begin <= offset && offset < begin + run.count * cluster_size_)
         return at(run.lcn) + (offset - begin);
     return std::nullopt;
   }
 
   void expect_records(std::uint64_t first, std::uint64_t place, std::uint64_t length) {
     const std::uint64_t step = std::max(record_size_, std::min<std::uint64_t>(cluster_size_, 4096));
-    for (std::uint64_t done = 0; done + step <= length && !to_.exhausted(); done += step, first += step / record_size_)
-      to_.add_check(place + done, place + done + step, fmt::format("records of the MFT from {}", first),
-                    [first, size = record_size_](base::ConstBytes b) { return records_are(b, size, first); }, Area::Kind::tried);
+    for (std::uint64_t done = 0; done + step <= length && !to_.exhausted();
+         done += step, first += step / record_size_)
+      to_.add_check(
+          place + done, place + done + step, fmt::format("records of the MFT from {}", first),
+          [first, size = record_size_](base::ConstBytes b) { return records_are(b, size, first); },
+          Area::Kind::tried);
   }
 
   void expect_file(std::uint64_t number, base::ConstBytes record) {
@@ -168,7 +185,8 @@ class Ntfs {
         for (const auto& run : stored.runs)
           expect_records(run.vcn * cluster_size_ / record_size_, at(run.lcn), run.count * cluster_size_);
       } else if (stored.type == data_type && number == bitmap) {
-        for (const auto& run : stored.runs) to_.add_ground(at(run.lcn), at(run.lcn + run.count), Area::Kind::perhaps);
+        for (const auto& run : stored.runs)
+          to_.add_ground(at(run.lcn), at(run.lcn + run.count), Area::Kind::perhaps);
         take_bitmap(stored);
       } else {
         expect_content(stored, number);
@@ -177,12 +195,14 @@ class Ntfs {
   }
   void expect_index(const Stored& stored) {
     for (const auto& run : stored.runs)
-      for (std::uint64_t done = 0; done + index_size_ <= run.count * cluster_size_ && !to_.exhausted(); done += index_size_) {
+      for (std::uint64_t done = 0; done + index_size_ <= run.count * cluster_size_ && !to_.exhausted();
+           done += index_size_) {
         const std::uint64_t unit = index_size_ < cluster_size_ ? sector : cluster_size_;
         const std::uint64_t vcn = (run.vcn * cluster_size_ + done) / unit;
-        to_.add_check(at(run.lcn) + done, at(run.lcn) + done + index_size_, "a block of a directory",
-                      [vcn](base::ConstBytes b) { return says(b, 0, "INDX") && little<std::uint64_t>(b, 0x10) == vcn; },
-                      Area::Kind::tried);
+        to_.add_check(
+            at(run.lcn) + done, at(run.lcn) + done + index_size_, "a block of a directory",
+            [vcn](base::ConstBytes b) { return says(b, 0, "INDX") && little<std::uint64_t>(b, 0x10) == vcn; },
+            Area::Kind::tried);
       }
   }
   void expect_content(const Stored& stored, std::uint64_t number) {
@@ -191,7 +211,8 @@ class Ntfs {
       const std::uint64_t begin = run.vcn * cluster_size_, length = run.count * cluster_size_;
       const std::uint64_t held = stored.size > begin ? std::min(stored.size - begin, length) : 0;
       const std::uint64_t place = at(run.lcn);
-      if (number == letters && begin == 0 && held >= sector)  // the table of capitals begins with all numbers in turn
+      if (number == letters && begin == 0 &&
+          held >= sector)  // the table of capitals begins with all numbers in turn
         to_.add_check(place, place + sector / 4, "the table of capitals", [](base::ConstBytes b) {
           for (std::uint64_t i = 0; i < b.size() / 2; ++i)
             if (little<std::uint16_t>(b, 2 * i) != i) return false;
@@ -210,10 +231,13 @@ class Ntfs {
     for (const auto& run : stored.runs)
       for (std::uint64_t k = 0; k < run.count && !to_.exhausted(); ++k) {
         const std::uint64_t from = (run.vcn + k) * cluster_size_;
-        if (from >= stored.size || from >= most_bitmap || from * 8 >= clusters_ || !disk_.read(at(run.lcn + k), bytes)) continue;
+        if (from >= stored.size || from >= most_bitmap || from * 8 >= clusters_ ||
+            !disk_.read(at(run.lcn + k), bytes))
+          continue;
         for_each_run(bytes, std::min(cluster_size_ * 8, clusters_ - from * 8),
                      [&](std::uint64_t first, std::uint64_t count, bool used) {
-                       to_.add_map(at(from * 8 + first), at(from * 8 + first + count), used ? Area::Kind::held : Area::Kind::free);
+                       to_.add_map(at(from * 8 + first), at(from * 8 + first + count),
+                                   used ? Area::Kind::held : Area::Kind::free);
                      });
       }
   }
@@ -221,13 +245,15 @@ class Ntfs {
   const GuestReader& disk_;
   const std::uint64_t begin_;
   Expectations& to_;
-  std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, record_size_ = 0, index_size_ = 0, sectors_ = 0, clusters_ = 0;
+  std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, record_size_ = 0, index_size_ = 0, sectors_ = 0,
+                clusters_ = 0;
 };
 
 }  // namespace
 
 bool begins_ntfs(base::ConstBytes bytes) {
-  return says(bytes, 3, "NTFS    ") && little<std::uint16_t>(bytes, 510) == 0xaa55 && little<std::uint64_t>(bytes, 0x28) != 0;
+  return says(bytes, 3, "NTFS    ") && little<std::uint16_t>(bytes, 510) == 0xaa55 &&
+         little<std::uint64_t>(bytes, 0x28) != 0;
 }
 
 void survey_ntfs(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {

@@ -62,13 +62,15 @@ class Xfs {
     group_bits_ = little<std::uint8_t>(s, 124);
     inodes_bits_ = little<std::uint8_t>(s, 123);
     const auto directory_bits = little<std::uint8_t>(s, 192);
-    if ((big<std::uint16_t>(s, 100) & 0xf) != 5 || block_size_ < 512 || block_size_ > 65536 || sector_ < 512 ||
-        sector_ > block_size_ || inode_size_ < 256 || inode_size_ > 2048 || per_group_ == 0 || group_bits_ > 31 ||
-        per_group_ > 1ULL << group_bits_ || inodes_bits_ > 8 || inode_size_ << inodes_bits_ != block_size_ ||
-        blocks_ > (disk_.size() - begin_) / block_size_ || directory_bits > 7)
+    if ((big<std::uint16_t>(s, 100) & 0xf) != 5 || block_size_ < 512 || block_size_ > 65536 ||
+        sector_ < 512 || sector_ > block_size_ || inode_size_ < 256 || inode_size_ > 2048 ||
+        per_group_ == 0 || group_bits_ > 31 || per_group_ > 1ULL << group_bits_ || inodes_bits_ > 8 ||
+        inode_size_ << inodes_bits_ != block_size_ || blocks_ > (disk_.size() - begin_) / block_size_ ||
+        directory_bits > 7)
       return false;
     directory_blocks_ = 1ULL << directory_bits;
-    groups_ = std::min({base::divide_up(blocks_, per_group_), std::uint64_t{big<std::uint32_t>(s, 88)}, most_groups});
+    groups_ = std::min(
+        {base::divide_up(blocks_, per_group_), std::uint64_t{big<std::uint32_t>(s, 88)}, most_groups});
     const std::uint64_t log = block_of(big<std::uint64_t>(s, 48)), log_blocks = big<std::uint32_t>(s, 96);
     if (log != 0 && inside(log, log_blocks)) {
       to_.add(at(log), at(log) + sector_, Area::Kind::stored);
@@ -94,12 +96,14 @@ class Xfs {
 
   void expect_group(std::uint64_t g) {
     const std::uint64_t begin = at(g * per_group_);
-    to_.add_check(begin, begin + sector_, fmt::format("the superblock of group {}", g),
-                  [uuid = super_uuid_](base::ConstBytes b) { return says(b, 0, "XFSB") && has_uuid(b, 32, uuid); });
+    to_.add_check(
+        begin, begin + sector_, fmt::format("the superblock of group {}", g),
+        [uuid = super_uuid_](base::ConstBytes b) { return says(b, 0, "XFSB") && has_uuid(b, 32, uuid); });
     const auto header = [&](unsigned n, std::string_view magic, std::uint64_t number, std::uint64_t uuid_at) {
-      to_.add_check(begin + n * sector_, begin + (n + 1) * sector_, fmt::format("header {} of group {}", magic, g),
-                    [=, uuid = uuid_](base::ConstBytes b) {
-                      return says(b, 0, magic) && big<std::uint32_t>(b, number) == g && has_uuid(b, uuid_at, uuid);
+      to_.add_check(begin + n * sector_, begin + (n + 1) * sector_,
+                    fmt::format("header {} of group {}", magic, g), [=, uuid = uuid_](base::ConstBytes b) {
+                      return says(b, 0, magic) && big<std::uint32_t>(b, number) == g &&
+                             has_uuid(b, uuid_at, uuid);
                     });
     };
     header(1, "XAGF", 8, 64);
@@ -111,7 +115,8 @@ class Xfs {
   }
 
   using UseLeaf = std::function<void(base::ConstBytes record)>;
-  void expect_tree(const TreeShape& shape, std::uint64_t group, std::uint64_t number, const UseLeaf& use, unsigned depth = 0) {
+  void expect_tree(const TreeShape& shape, std::uint64_t group, std::uint64_t number, const UseLeaf& use,
+                   unsigned depth = 0) {
     const std::uint64_t block = shape.pointer == 4 ? group * per_group_ + number : block_of(number);
     if (depth > deepest || !inside(block)) return;
     expect_node(shape, block);
@@ -120,7 +125,8 @@ class Xfs {
     const auto level = big<std::uint16_t>(node, 4), count = big<std::uint16_t>(node, 6);
     if (level == 0) {
       for (std::uint64_t i = 0; i < count && !to_.exhausted(); ++i)
-        if (const auto record = part(node, shape.header + i * shape.record, shape.record); !record.empty()) use(record);
+        if (const auto record = part(node, shape.header + i * shape.record, shape.record); !record.empty())
+          use(record);
       return;
     }
     const std::uint64_t most = (block_size_ - shape.header) / (shape.key + shape.pointer);
@@ -129,7 +135,8 @@ class Xfs {
   }
   [[nodiscard]] static std::uint64_t pointer(base::ConstBytes node, std::uint64_t begin, std::uint64_t i,
                                              const TreeShape& shape) {
-    return shape.pointer == 4 ? big<std::uint32_t>(node, begin + i * 4) : big<std::uint64_t>(node, begin + i * 8);
+    return shape.pointer == 4 ? big<std::uint32_t>(node, begin + i * 4)
+                              : big<std::uint64_t>(node, begin + i * 8);
   }
   void expect_node(const TreeShape& shape, std::uint64_t block) {
     to_.add_check(at(block), at(block + 1), fmt::format("block {} of a tree ({})", block, shape.magic),
@@ -182,7 +189,8 @@ class Xfs {
                     [=, size = inode_size_, uuid = uuid_](base::ConstBytes b) {
                       for (std::uint64_t k = 0; k < each; ++k) {
                         const auto inode = part(b, k * size, size);
-                        if (!says(inode, 0, "IN") || big<std::uint64_t>(inode, 152) != number + k || !has_uuid(inode, 160, uuid))
+                        if (!says(inode, 0, "IN") || big<std::uint64_t>(inode, 152) != number + k ||
+                            !has_uuid(inode, 160, uuid))
                           return false;
                       }
                       return true;
@@ -206,13 +214,16 @@ class Xfs {
                     .directory = mode == 0x4000,
                     .regular = mode == 0x8000};
     const std::uint64_t fork = little<std::uint8_t>(inode, 82);
-    const auto data = part(inode, core, fork == 0 ? inode_size_ - core : std::min(fork * 8, inode_size_ - core));
+    const auto data =
+        part(inode, core, fork == 0 ? inode_size_ - core : std::min(fork * 8, inode_size_ - core));
     constexpr std::uint64_t big_counts = 1U << 4;
-    const std::uint64_t extents = (big<std::uint64_t>(inode, 120) & big_counts) != 0 ? big<std::uint64_t>(inode, 24)
-                                                                                     : big<std::uint32_t>(inode, 76);
+    const std::uint64_t extents = (big<std::uint64_t>(inode, 120) & big_counts) != 0
+                                      ? big<std::uint64_t>(inode, 24)
+                                      : big<std::uint32_t>(inode, 76);
     switch (little<std::uint8_t>(inode, 5)) {
       case 2:
-        for (std::uint64_t i = 0; i < extents && (i + 1) * 16 <= data.size(); ++i) expect_extent(file, part(data, i * 16, 16));
+        for (std::uint64_t i = 0; i < extents && (i + 1) * 16 <= data.size(); ++i)
+          expect_extent(file, part(data, i * 16, 16));
         break;
       case 3: {
         const std::uint64_t most = data.size() < 4 ? 0 : (data.size() - 4) / 16;
@@ -231,7 +242,8 @@ class Xfs {
     if (!inside(block, count)) return;
     const bool unwritten = high >> 63 != 0;
     if (file.directory) {
-      for (std::uint64_t i = 0; i < count && !to_.exhausted(); ++i) expect_directory(file, logical + i, block + i);
+      for (std::uint64_t i = 0; i < count && !to_.exhausted(); ++i)
+        expect_directory(file, logical + i, block + i);
     } else if (!unwritten && file.regular) {
       const std::uint64_t in_file = file.size > logical * block_size_ ? file.size - logical * block_size_ : 0;
       const std::uint64_t end = std::min(count * block_size_, in_file);
@@ -249,7 +261,8 @@ class Xfs {
     }
     to_.add_check(at(block), at(block + 1), fmt::format("the directory of inode {}", file.number),
                   [place = place_of(block), uuid = uuid_](base::ConstBytes b) {
-                    const bool data = says(b, 0, "XD");  // data blocks and lists of free space; otherwise the index
+                    const bool data =
+                        says(b, 0, "XD");  // data blocks and lists of free space; otherwise the index
                     return big<std::uint64_t>(b, data ? 8 : 16) == place && has_uuid(b, data ? 24 : 32, uuid);
                   });
   }
@@ -269,7 +282,8 @@ class Xfs {
 bool begins_xfs(base::ConstBytes bytes) {
   if (!says(bytes, 0, "XFSB")) return false;
   const auto sector = big<std::uint16_t>(bytes, 102);
-  return sector + 12U > bytes.size() || (says(bytes, sector, "XAGF") && big<std::uint32_t>(bytes, sector + 8U) == 0);
+  return sector + 12U > bytes.size() ||
+         (says(bytes, sector, "XAGF") && big<std::uint32_t>(bytes, sector + 8U) == 0);
 }
 
 void survey_xfs(const GuestReader& disk, std::uint64_t begin, Expectations& expectations) {

@@ -50,7 +50,8 @@ TEST(OrderMatch, is_the_best_of_all_orders_and_knows_by_how_much) {
   std::mt19937 lot(1);
   for (int round = 0; round < 60; ++round) {
     OrderQuestion q{.things = 1 + lot() % 4, .places = 1 + lot() % 5, .left = -3};
-    for (std::size_t i = 0; i < q.things * q.places; ++i) q.fits.push_back(static_cast<float>(lot() % 40) - 20);
+    for (std::size_t i = 0; i < q.things * q.places; ++i)
+      q.fits.push_back(static_cast<float>(lot() % 40) - 20);
     for (std::size_t i = 0; i < q.places; ++i) q.empty.push_back(-static_cast<float>(lot() % 9));
     const auto answer = match_in_order(q);
     for (std::size_t i = 0; i < q.things; ++i) {
@@ -129,7 +130,10 @@ TEST(GuestSurvey, survives_whatever_file_systems_claim) {
         put(bytes, 512, "XAGF");
         std::fill_n(bytes.begin() + 520, 4, std::byte{0});
         break;
-      case 2: put(bytes, 3, "NTFS    "); put(bytes, 0x0b, std::string_view("\0\x02\x08", 3)); break;
+      case 2:
+        put(bytes, 3, "NTFS    ");
+        put(bytes, 0x0b, std::string_view("\0\x02\x08", 3));
+        break;
       default:
         put(bytes, 0, "\xeb\x3c\x90");
         put(bytes, 0x0b, std::string_view("\0\x02\x04\x01\0\x02", 6));
