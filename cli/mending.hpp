@@ -32,7 +32,8 @@ struct Mended {
   std::string undo_file{};  // when it was, and changed anything
 };
 
-// Errors: usage, when other overlays stand on the image, or the template can't be opened; in_use; as repair::plan_repair() and repair::apply_to_file().
+// Errors: usage, when other overlays stand on the image, or the template can't be opened; in_use; as
+// repair::plan_repair() and repair::apply_to_file().
 [[nodiscard]] base::Result<Mended> mend(const std::string& image, const Shared& shared, const Mending& how,
                                         Console& console, base::Progress& progress);
 

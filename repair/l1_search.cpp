@@ -74,15 +74,16 @@ std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) 
   bool several = false;
   const std::uint64_t cluster = draft.geometry().cluster_size();
   const auto rank = [](const L1Candidate& c) { return std::tuple(c.tables, c.copied); };
-  for (const auto& f : draft.found("refcount/leak"_rule)) {
-    if (!f.host) continue;
-    for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
-      const auto candidate = judge(draft, at, entries);
-      if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
-      several = best && rank(candidate) == rank(*best);
-      best = candidate;
+  for (const auto rule : {"refcount/leak"_rule, "refcount/leak-holds-table"_rule})
+    for (const auto& f : draft.found(rule)) {
+      if (!f.host) continue;
+      for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
+        const auto candidate = judge(draft, at, entries);
+        if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
+        several = best && best->offset != at && rank(candidate) == rank(*best);
+        best = candidate;
+      }
     }
-  }
   return several ? std::nullopt : best;
 }
 

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
+#include "base/text.hpp"
+#include "format/extensions.hpp"
 #include "format/snapshot.hpp"
 #include "repair/field_places.hpp"
 #include "repair/l1_search.hpp"
@@ -78,9 +80,8 @@ class Table {
     if (draft_.header().has_v3() && sizes.extra < 16) return false;
     if (sizes.extra >= 16 && word<std::uint64_t>(at + fixed_bytes + 8) % 512 != 0) return false;
     const auto text = [&](std::uint64_t from, std::uint64_t length) {
-      return std::ranges::all_of(
-          std::span(bytes_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(length)),
-          [](std::byte b) { return b >= std::byte{0x20}; });
+      return base::plain_text(format::as_text(
+          std::span(bytes_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(length))));
     };
     const std::uint64_t id = at + fixed_bytes + sizes.extra, end = id + sizes.id + sizes.name;
     const std::uint64_t next = (end + 7) / 8 * 8;
@@ -223,19 +224,37 @@ bool strange_behind(const Draft& draft, std::string_view where, std::uint64_t ne
   return false;
 }
 
+// A table without entries is no sign of damage, unless an L1 table was lost.
+const findings::Finding* lost_table_for_empty(const Draft& draft, std::uint64_t offset,
+                                              std::uint64_t entries) {
+  const auto& orphans = draft.verdict().orphans;
+  const auto lost = std::ranges::find_if(
+      orphans, [](const analyzer::Orphan& o) { return o.is_l1 && o.where_from.empty(); });
+  if (lost == orphans.end() || offset >= draft.image().size() ||
+      !base::all_zero(draft.bytes(offset, entries * 8)))
+    return nullptr;
+  const auto told = draft.found("refcount/leak-holds-table"_rule);
+  return told.empty() ? nullptr : &told.front();
+}
+
 Remedied mend_l1(Draft& draft) {
   const Table table(draft);
   std::uint64_t index = 0;
   for (const auto& s : analyzer::read_snapshots(draft.image(), draft.header())) {
     const std::string where = fmt::format("snapshot[{}].l1", index++);
+    // What is no entry is not mended in place: other bytes may lie there.
+    if (s.id.empty() || !base::plain_text(s.id) || !base::plain_text(s.name)) continue;
     const std::uint64_t place = table.place(s.position);
     const std::uint64_t needed = needed_entries(draft, s);
     const auto* wrong = about(draft, about_l1, where);
+    const std::uint64_t offset = s.entry.l1_table_offset.raw();
     const auto* odd = about(draft, strange, where);
+    if (wrong == nullptr && odd == nullptr && needed <= format::limits::max_l1_entries)
+      odd = lost_table_for_empty(draft, offset, needed);
     if ((wrong == nullptr && odd == nullptr) || needed == 0 || needed > format::limits::max_l1_entries)
       continue;
-    const auto& why = wrong != nullptr ? *wrong : *odd;
-    const std::uint64_t offset = s.entry.l1_table_offset.raw();
+    auto why = wrong != nullptr ? *wrong : *odd;
+    why.guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft.header().v2.size), s.id}};
     if (tables_behind(draft, offset, needed) != 0) {
       // The place is right: the number is not, when it makes the table reach over something else.
       if (s.entry.l1_size == needed || (wrong == nullptr && !strange_behind(draft, where, needed))) continue;

@@ -6,6 +6,8 @@
 
 namespace cowvet::repair {
 
+using namespace findings::literals;
+
 format::Snapshot new_snapshot(const Draft& draft, const std::vector<format::Snapshot>& listed,
                               std::string_view name, base::HostOffset l1, std::uint64_t l1_entries,
                               std::uint64_t disk_size) {
@@ -41,7 +43,7 @@ Remedied store_snapshots(Draft& draft, Action& action, std::vector<format::Snaps
   header.v2.snapshots_offset = base::HostOffset{0};
   if (!table.empty()) {
     const std::uint64_t clusters = g.clusters(table.size());
-    const auto room = draft.take(clusters);
+    const auto room = draft.take(clusters, "snapshot/table-past-eof"_rule);
     if (!room) return {};
     table.resize(static_cast<std::size_t>(clusters * g.cluster_size()));
     header.v2.snapshots_offset = base::HostOffset{*room};

@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::string_view take_back = "take the lost snapshot into the snapshot table again";
 constexpr std::string_view complete = "store the fields that version 3 demands";
+constexpr std::string_view new_id = "give the snapshot an id of its own";
 constexpr std::string_view recount = "count the snapshots that there are";
 constexpr std::string_view drop = "give up the snapshot, whose L1 table can't be found";
 constexpr std::string_view move = "give the snapshot a copy of its L1 table that nothing lies over";
@@ -47,6 +48,7 @@ class Snapshots {
     if (auto done = find_l1_tables(); !done) return done;
     if (auto done = move_apart(); !done) return done;
     bool changed = complete_extra();
+    changed = renumber() || changed;
     changed = drop_unusable() || changed;
     changed = take_lost() || changed;
     changed = take_entries() || changed;
@@ -137,6 +139,25 @@ class Snapshots {
     for (const auto& f : draft_.found("snapshot/extra-misstated"_rule)) {
       // The check read the entry with another size; as it is stored, it would be read wrongly.
       draft_.withhold(f.rule, Consent::none, complete, place_from(f));
+    }
+    return changed;
+  }
+
+  // Of snapshots with the same id the first keeps it.
+  bool renumber() {
+    bool changed = false;
+    for (const auto& f : draft_.found("snapshot/id-duplicate"_rule)) {
+      const auto index = index_in(f, "snapshot");
+      if (!index || *index >= listed_.size()) continue;
+      std::uint64_t number = listed_.size();
+      const auto taken = [&] {
+        return std::ranges::any_of(listed_, [&](const auto& s) { return s.id == std::to_string(number); });
+      };
+      while (taken()) ++number;
+      auto place = place_from(f, fmt::format("it gets the id {}, which no other one has", number));
+      if (draft_.may_act(f.rule, Consent::choice, new_id, std::move(place)) == nullptr) continue;
+      listed_[*index].id = std::to_string(number);
+      changed = true;
     }
     return changed;
   }

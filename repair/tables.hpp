@@ -22,6 +22,9 @@ struct L1Table {
 void for_each_entry(const Draft& draft, const L1Table& l1,
                     const std::function<void(std::uint64_t index, format::L1Entry entry)>& use);
 
+// Makes the L2 entry at `at` read as zeros, whatever lies below.
+[[nodiscard]] base::Result<void> read_as_zeros(Draft& draft, Action& action, std::uint64_t at);
+
 struct L2Table {
   const L1Table& l1;
   std::uint64_t l1_index = 0;
