@@ -20,6 +20,7 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
   const auto& g = draft.geometry();
   const std::uint64_t eof = draft.image().size();
   L1Candidate candidate{.offset = offset};
+  std::uint64_t named = 0, empty = 0;
   if (entries == 0 || entries > most_entries || offset == 0 || offset % g.cluster_size() != 0 ||
       offset >= eof || entries * 8 > eof - offset)
     return candidate;
@@ -33,10 +34,16 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
                             table % g.cluster_size() == 0 && table < eof;
       if (!possible) return {.offset = offset};
       candidate.copied += (word & format::copied_flag) != 0 ? 1U : 0U;
-      if (candidate.tables < most_tables && l2_looks(draft.bytes(table, g.cluster_size()), g, eof).is_one())
+      if (++named > most_tables) continue;
+      const auto l2 = draft.bytes(table, g.cluster_size());
+      if (l2_looks(l2, g, eof).is_one())
         ++candidate.tables;
+      else if (base::all_zero(l2))
+        ++empty;
     }
   }
+  // An L2 table's entries look the same, and some of the data that they lead to may look like a table.
+  if ((candidate.tables + empty) * 2 < std::min(named, most_tables)) return {.offset = offset};
   return candidate;
 }
 

@@ -1,6 +1,7 @@
 // L1 tables by their content, where what should lead to one leads to something else. Promises: only clusters
 // that nothing refers to are candidates; a table counts when all its entries lead to clusters of the file, at
-// least one of which is an L2 table; two candidates that are as good as each other are none.
+// least one of which is an L2 table, and at least half of which may be; two candidates that are as good as
+// each other are none.
 #pragma once
 #include <cstdint>
 #include <optional>
