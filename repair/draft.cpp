@@ -48,7 +48,9 @@ std::span<const Finding> Draft::found(findings::RuleId rule) const {
 }
 
 bool Draft::doubtful() const {
-  return !verdict_.complete || verdict_.inferred || !verdict_.doubts.empty() ||
+  // Of a header that was lost with its L1 table: the disk was hardly that small.
+  const bool sizeless = verdict_.header && verdict_.header->v2.size == 0 && any("refcount/leak"_rule);
+  return !verdict_.complete || verdict_.inferred || sizeless || !verdict_.doubts.empty() ||
          any("refcount/leak-holds-table"_rule);
 }
 
@@ -226,6 +228,8 @@ std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::optional<f
 }
 
 bool Draft::spared(std::uint64_t first_cluster, std::uint64_t count) const {
+  const auto kept = kept_.lower_bound(first_cluster);
+  if (kept != kept_.end() && *kept - first_cluster < count) return true;
   return std::ranges::any_of(spared_, [&](const auto& range) {
     return range.first < first_cluster + count && first_cluster < range.first + range.second;
   });

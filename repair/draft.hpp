@@ -96,6 +96,9 @@ class Draft {
   void spare(std::uint64_t first_cluster, std::uint64_t count) { spared_.push_back({first_cluster, count}); }
   [[nodiscard]] bool spared(std::uint64_t first_cluster, std::uint64_t count) const;
 
+  // Clusters with data of a table that was lost, and which found no place in it: they stay, whatever comes.
+  void keep(std::uint64_t cluster) { kept_.insert(cluster); }
+  [[nodiscard]] std::set<std::uint64_t> take_kept() { return std::exchange(kept_, {}); }
   // A refcount that this repair raised: that much of it may be taken back without a doubt.
   void note_raised(std::uint64_t cluster, std::uint64_t stored) { raised_.try_emplace(cluster, stored); }
   [[nodiscard]] bool raised_above(std::uint64_t cluster, std::uint64_t count) const {
@@ -139,6 +142,7 @@ class Draft {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::unordered_map<std::uint64_t, std::uint64_t> raised_;  // cluster -> refcount before this repair
   std::vector<std::uint64_t> awaited_;
+  std::set<std::uint64_t> kept_;
   std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;
   std::vector<findings::GuestRange> named_;

@@ -23,7 +23,8 @@ namespace {
 
 constexpr std::string_view clear_l1 = "give up the L2 table that the entry should lead to";
 constexpr std::string_view clear_l2 = "give up the cluster's content, which can't be reached";
-constexpr std::string_view clear_flag = "clear the COPIED flag of the empty entry";
+constexpr std::string_view keep_zeros = "keep the zeros, and forget where they were to be stored";
+constexpr std::string_view look_below = "clear the COPIED flag of an entry that stores nothing";
 constexpr std::string_view count_sectors = "store the number of sectors that the stream has in the file";
 constexpr std::string_view end_table =
     "let the L2 table end with entries that read as zeros, where the file ends";
@@ -174,6 +175,17 @@ Remedied part_tables(Draft& draft) {
   return {};
 }
 
+// An entry with nothing but the COPIED flag: QEMU shows what lies below, and nothing that was lost belongs there.
+Remedied clear_lone_flag(Draft& draft, const Vacancy& v) {
+  auto* action =
+      draft.may_act(v.rule, Consent::choice, look_below,
+                    {.where = v.where,
+                     .guest = v.guest,
+                     .evidence = "no lost cluster belongs there; a guest sees what lies below already"});
+  return action == nullptr ? Remedied{}
+                           : draft.put_word(*action, v.place.offset, v.word & ~format::copied_flag);
+}
+
 }  // namespace
 
 Remedied give_up(Draft& draft) {
@@ -212,16 +224,14 @@ Remedied give_up(Draft& draft) {
   for (const auto& v : vacancies(draft, false, true)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
     if (has_content || draft.awaits(v.place.offset) || draft.contested(v.place)) continue;
-    // Where nothing was lost, a flag alone is a flipped bit of an empty entry.
-    if (v.word == format::copied_flag && !draft.any("refcount/leak"_rule)) {
-      if (auto* action = draft.may_act(v.rule, Consent::choice, clear_flag,
-                                       {.where = v.where,
-                                        .guest = v.guest,
-                                        .evidence = "no cluster is lost, and a single bit is set"}))
-        if (auto done = draft.put_word(*action, v.place.offset, 0); !done) return done;
+    if (v.rule == "l2/copied-without-offset"_rule) {
+      if (auto done = clear_lone_flag(draft, v); !done) return done;
       continue;
     }
-    auto* action = draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
+    auto* action =
+        reads_as_zeros(draft, v.place.offset)
+            ? draft.may_act(v.rule, Consent::lossless, keep_zeros, {.where = v.where, .guest = v.guest})
+            : draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;
   }

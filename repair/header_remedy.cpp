@@ -7,6 +7,7 @@
 
 #include "repair/content_codec.hpp"
 #include "repair/data_file_evidence.hpp"
+#include "repair/header_model.hpp"
 #include "repair/l1_search.hpp"
 #include "repair/luks_region.hpp"
 #include "repair/remedies.hpp"
@@ -50,18 +51,18 @@ Remedied write_what_was_inferred(Draft& draft) {
     for (const auto& f : draft.found(rule)) {
       auto header = *verdict.header;
       if (rule == "header/version-misflagged"_rule) continue;
-      auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
+      const auto by_model = header_by_model(draft);
+      if (!by_model) return std::unexpected(by_model.error());
+      const auto& model = verdict.header_lost ? *by_model : std::nullopt;
+      auto* action =
+          draft.may_act(rule, Consent::choice, write_header,
+                        place_from(f, model ? f.detail + "; the rest is the template's" : f.detail));
       if (action == nullptr) return {};
+      if (model) return draft.put(*action, 0, *model);
       const auto outside = verdict.header_lost && header.has_v3() ? disk_in_data_file(draft) : std::nullopt;
       if (outside) {
         header.v3.incompatible_features |= format::incompatible_word["external_data_file"].mask();
         header.v2.size = std::max(header.v2.size, *outside);
-      }
-      // Without an L1 table nothing tells the size: it holds the L2 tables that there are.
-      if (verdict.header_lost && header.v2.size == 0) {
-        const auto tables = static_cast<std::uint64_t>(
-            std::ranges::count_if(verdict.orphans, [](const auto& orphan) { return !orphan.is_l1; }));
-        header.v2.size = std::min(tables * draft.geometry().span(), format::limits::max_virtual_size);
       }
       if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {
         header.v3.incompatible_features |= format::incompatible_word["compression_type"].mask();

@@ -10,7 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "analyzer/census.hpp"
+#include "repair/generations.hpp"
+#include "repair/lost_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
@@ -24,7 +25,7 @@ namespace {
 
 constexpr std::string_view put_table = "put the lost L2 table back";
 constexpr std::string_view put_cluster = "put the lost data cluster back";
-constexpr std::size_t most_leaks = 1U << 20;  // clusters that a place is looked for
+constexpr std::size_t most_entries = 1U << 20;  // of an L1 table that lost ones are put back to
 
 // Whether a damaged word differs so little from one that names `offset` that this is what it was: by one bit,
 // or by less than a cluster.
@@ -112,6 +113,8 @@ class Reattachment {
       const auto vacancy =
           std::ranges::find_if(open, [&](const Vacancy& v) { return v.place.offset == place.offset; });
       if (word != 0 && vacancy == open.end()) continue;  // taken meanwhile
+      // An empty entry says nothing of a table that was there, and this one may be a lost bitmap's.
+      if (!orphan->copied && !orphan->placed && vacancy == open.end()) continue;
       if (auto done = put("refcount/leak-holds-table"_rule, put_table, place, offset,
                           {.where = fmt::format("{}l1[{}]", l1->prefix, index),
                            .guest = orphan->guest,
@@ -188,8 +191,13 @@ class Reattachment {
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
     const std::uint64_t begin = v2.l1_table_offset.raw(), eof = draft_.image().size();
-    if (lost.empty() || entries > most_leaks || !g_.aligned(v2.l1_table_offset) || begin == 0 ||
+    if (lost.empty() || entries > most_entries || !g_.aligned(v2.l1_table_offset) || begin == 0 ||
         begin > eof || entries * 8 > eof - begin)
+      return {};
+    // Of one place at several times only one table is the disk's.
+    std::vector<std::uint64_t> tables;
+    for (const auto* orphan : lost) tables.push_back(orphan->cluster << g_.cluster_bits());
+    if (generations(draft_, tables).size() != tables.size() || !std::ranges::all_of(lost, &analyzer::Orphan::copied))
       return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
@@ -223,22 +231,6 @@ class Reattachment {
     std::string where;
     findings::GuestRange guest;
   };
-
-  Remedied collect_leaks() {
-    const analyzer::Options how{.jobs = draft_.options().jobs, .assume_qcow2 = draft_.options().assume_qcow2};
-    std::unordered_set<std::uint64_t> tables;
-    for (const auto& orphan : draft_.verdict().orphans) tables.insert(orphan.cluster);
-    const std::uint64_t end = draft_.image().size() / g_.cluster_size();
-    const analyzer::CensusUse use{.owned = [](auto, auto, auto) {},
-                                  .wrong =
-                                      [&](const analyzer::Mismatch& m) {
-                                        if (m.label.kind != analyzer::Kind::free || m.stored != 1) return;
-                                        for (std::uint64_t c = m.first; c < m.first + m.count && c < end; ++c)
-                                          if (leaks_.size() < most_leaks && !tables.contains(c))
-                                            leaks_.push_back(c);
-                                      }};
-    return analyzer::take_census(draft_.image(), how, draft_.progress(), use);
-  }
 
   // For each lost cluster the entries beside those that lead to its neighbours in the file.
   void find_spots(std::span<const Vacancy> open) {
@@ -293,7 +285,9 @@ class Reattachment {
     if (draft_.header().external_data_file() || draft_.verdict().inferred) return {};
     auto open = vacancies(draft_, false, true);
     if (open.empty() && draft_.verdict().summary.of("refcount/leak"_rule).findings == 0) return {};
-    if (auto done = collect_leaks(); !done) return done;
+    auto lost = lost_clusters(draft_, Counted::once);
+    if (!lost) return std::unexpected(lost.error());
+    leaks_ = std::move(*lost);
     if (leaks_.empty()) return {};
     find_spots(open);
     std::vector<std::uint64_t> rest;

@@ -1,8 +1,8 @@
 // The order of the remedies: what decides how the rest is read comes first, what follows from everything else
 // comes last. After each that changed something the image is checked anew, so that none acts on what another
 // has mended. A remedy with which something would read otherwise, though no step says so, is left out, and
-// said so. Refcount blocks that say nothing are made early, since lost tables are found among what is
-// counted.
+// said so. Refcount blocks that say nothing are made early, since lost tables are found among what is counted;
+// what no remedy finds a place for is kept last.
 #include "repair/repair.hpp"
 
 #include <algorithm>
@@ -17,10 +17,26 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {
-    mend_header,    mend_extensions, mend_luks,       mend_features, raise_refcounts, mend_snapshot_entries,
-    mend_snapshots, mend_bitmaps,    mend_entry_bits, reattach,      separate,        give_up,
-    mend_refcounts, mend_copied,     cut_tail,        clear_marks};
+constexpr Remedy order[] = {mend_header,
+                            reconnect,
+                            mend_extensions,
+                            mend_luks,
+                            mend_features,
+                            raise_refcounts,
+                            mend_snapshot_entries,
+                            mend_snapshots,
+                            give_size,
+                            mend_bitmaps,
+                            mend_entry_bits,
+                            reattach,
+                            reattach_layers,
+                            reattach_by_content,
+                            separate,
+                            give_up,
+                            mend_refcounts,
+                            mend_copied,
+                            cut_tail,
+                            clear_marks};
 constexpr unsigned most_rounds = 16;
 
 // How a repair goes: which remedies are left out, and which of them wrote in the round before it ended.
@@ -52,7 +68,16 @@ base::Result<bool> settle_rounds(Draft& draft, Course& course) {
       if (!course.watch) continue;
       if (const auto on = course.watch(remedy); !on || !*on) return on;
     }
-    if (course.wrote.empty()) return true;
+    if (!course.wrote.empty()) continue;
+    // What has no place when nothing else finds one.
+    const auto writes = draft.writes();
+    if (course.without(keep_lost)) return true;
+    if (auto done = keep_lost(draft); !done) return std::unexpected(done.error());
+    if (draft.writes() == writes) return true;
+    course.wrote.push_back(keep_lost);
+    if (auto done = draft.examine(); !done) return std::unexpected(done.error());
+    if (!course.watch) continue;
+    if (const auto on = course.watch(keep_lost); !on || !*on) return on;
   }
   return false;
 }
