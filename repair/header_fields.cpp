@@ -189,7 +189,8 @@ Remedied mend_l1_size(Draft& draft) {
   const std::uint64_t needed = g.l1_entries(v2.size);
   const auto* why =
       first_of(draft, {"header/l1-size-limit"_rule, "l1/table-past-eof"_rule, "overlap/active-l1"_rule});
-  if (why == nullptr) why = strange_behind(draft, "l1[", needed);
+  if (why == nullptr && tables_behind(draft, v2.l1_table_offset.raw(), needed) != 0)
+    why = strange_behind(draft, "l1[", needed);
   const std::uint64_t end = v2.l1_table_offset.raw() + needed * 8;
   if (why == nullptr || needed == 0 || needed >= v2.l1_size || needed > format::limits::max_l1_entries ||
       end > draft.image().size() || l1_looks(draft.image(), g, v2.l1_table_offset, needed).is_none())
