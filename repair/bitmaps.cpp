@@ -113,6 +113,27 @@ base::Result<bool> align_directory(Draft& draft, ExtensionList& extensions, Stor
   return write_extension_list(draft, *action, extensions);
 }
 
+// Entries of a bitmap's table that make sense without the bits that mean nothing there.
+base::Result<bool> clear_reserved(Draft& draft) {
+  const RuleId rule = "bitmap/table-entry-reserved"_rule;
+  bool any = false;
+  for (const auto& f : draft.found(rule)) {
+    if (!f.host) continue;
+    for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += 8) {
+      const std::uint64_t word = draft.word(at), place = word & format::entry_offset_mask;
+      const std::uint64_t right = place != 0 ? place : word & 1;  // without a place: all zeros, or all ones
+      if (right == word || place % draft.geometry().cluster_size() != 0 || place >= draft.image().size())
+        continue;
+      auto* action =
+          draft.may_act(rule, Consent::choice, "clear the reserved bits, and keep the offset", place_from(f));
+      if (action == nullptr) continue;
+      any = true;
+      if (auto done = draft.put_word(*action, at, right); !done) return std::unexpected(done.error());
+    }
+  }
+  return any;
+}
+
 // A bitmap whose table is elsewhere, and the only lost table that may be one.
 base::Result<bool> find_table(Draft& draft, const format::BitmapsExtension& where,
                               std::span<const format::Bitmap> bitmaps) {
@@ -192,6 +213,8 @@ Remedied mend_bitmaps(Draft& draft) {
         return drop_extension(draft, *action, extensions);
 
   auto bitmaps = analyzer::read_bitmaps(draft.image(), *where);
+  if (auto cleared = clear_reserved(draft); !cleared || *cleared)
+    return cleared ? Remedied{} : Remedied(std::unexpected(cleared.error()));
   if (auto led = find_table(draft, *where, bitmaps); !led || *led)
     return led ? Remedied{} : Remedied(std::unexpected(led.error()));
   std::set<std::size_t> gone;

@@ -117,7 +117,8 @@ base::Result<void> Draft::put(Action& action, std::uint64_t offset, base::ConstB
   if (static_cast<std::size_t>(first) == before.size()) return {};
   std::size_t end = after.size();
   while (before[end - 1] == after[end - 1]) --end;
-  before = {before.begin() + first, before.begin() + static_cast<std::ptrdiff_t>(end)};
+  before.resize(end);
+  before.erase(before.begin(), before.begin() + first);
   after = after.subspan(static_cast<std::size_t>(first), before.size());
   offset += static_cast<std::uint64_t>(first);
   if (auto done = overlay_.write(offset, after); !done) return done;

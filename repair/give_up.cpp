@@ -134,10 +134,18 @@ Remedied thin_out(Draft& draft, const Vacancy& v) {
                                   .external_data = draft.header().external_data_file()};
   std::vector<analyzer::EntryRun> runs;
   analyzer::scan_l2(bytes, rules, v.place.l1_index * g.span(), runs);
+  const auto strange = [](const analyzer::EntryRun& run) {
+    return analyzer::foreign(run) || (run.problems & analyzer::problem::past_eof) != 0;
+  };
+  // Where nothing is an entry it may be somebody's data, and stays.
+  if (std::ranges::all_of(runs, strange)) {
+    auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
+    return action == nullptr ? Remedied{} : draft.put_word(*action, v.place.offset, 0);
+  }
   auto* action = draft.may_act(v.rule, Consent::lossy, clear_table, {.where = v.where, .guest = v.guest});
   if (action == nullptr) return {};
   for (const auto& run : runs) {
-    if (!analyzer::foreign(run) && (run.problems & analyzer::problem::past_eof) == 0) continue;
+    if (!strange(run)) continue;
     const auto begin = bytes.begin() + static_cast<std::ptrdiff_t>(run.first * g.l2_entry_size());
     std::fill(begin, begin + static_cast<std::ptrdiff_t>(run.count * g.l2_entry_size()), std::byte{0});
   }

@@ -8,6 +8,7 @@
 
 #include "analyzer/info.hpp"
 #include "analyzer/stored_refcounts.hpp"
+#include "base/checked.hpp"
 #include "format/extensions.hpp"
 #include "repair/content_codec.hpp"
 #include "repair/extension_area.hpp"
@@ -32,6 +33,7 @@ constexpr std::uint64_t name_size_at = place_of_field<&format::HeaderV2::backing
 constexpr std::uint64_t size_at = place_of_field<&format::HeaderV2::size>();
 constexpr std::uint64_t crypt_at = place_of_field<&format::HeaderV2::crypt_method>();
 constexpr std::uint64_t refcount_table_at = place_of_field<&format::HeaderV2::refcount_table_offset>();
+constexpr std::uint64_t refcount_clusters_at = place_of_field<&format::HeaderV2::refcount_table_clusters>();
 constexpr std::uint64_t l1_size_at = place_of_field<&format::HeaderV2::l1_size>();
 constexpr std::uint64_t length_at = place_of_field<&format::HeaderV3::header_length>();
 constexpr std::uint64_t compression_at = place_of_field<&format::HeaderAdditional::compression_type>();
@@ -198,6 +200,33 @@ Remedied mend_l1_size(Draft& draft) {
   return set(draft, *why, l1_size_at, static_cast<std::uint32_t>(needed), "the disk needs no more");
 }
 
+// A refcount table that is said to be longer than it is, since something else lies behind it.
+Remedied mend_refcount_table_size(Draft& draft) {
+  const auto& g = draft.geometry();
+  const auto& v2 = draft.header().v2;
+  const std::uint64_t begin = v2.refcount_table_offset.raw();
+  const findings::Finding* why = nullptr;
+  std::uint64_t end = begin + v2.refcount_table_clusters * g.cluster_size();
+  for (const auto rule :
+       {"overlap/refcount-table"_rule, "overlap/active-l1"_rule, "overlap/snapshot-table"_rule,
+        "overlap/snapshot-l1"_rule, "overlap/bitmap-directory"_rule, "overlap/bitmap-table"_rule,
+        "crypt/header-unique"_rule, "bitmap/data-overlap"_rule, "refcount/block-overlap"_rule,
+        "l1/points-at-metadata"_rule, "l2/points-at-metadata"_rule})
+    for (const auto& f : draft.found(rule))
+      if (f.host && f.host->begin.raw() > begin && f.host->begin.raw() < end) {
+        why = &f;
+        end = f.host->begin.raw();
+      }
+  const std::uint64_t clusters = (end - begin) / g.cluster_size();
+  const std::uint64_t blocks = base::divide_up(g.clusters(draft.image().size()), g.block_entries());
+  constexpr unsigned certain = 3;
+  if (why == nullptr || clusters == 0 || blocks * 8 > clusters * g.cluster_size() ||
+      analyzer::StoredRefcounts(draft.image(), g, v2.refcount_table_offset).self_evidence() < certain)
+    return {};
+  return set(draft, *why, refcount_clusters_at, static_cast<std::uint32_t>(clusters),
+             "something else lies behind that, and the table counts itself, its block and the header once");
+}
+
 // A refcount table that the header does not lead to is known by its counting itself, its block and the header once.
 Remedied mend_refcount_table(Draft& draft) {
   const auto& g = draft.geometry();
@@ -212,6 +241,7 @@ Remedied mend_refcount_table(Draft& draft) {
     why = first_of(draft, {"refcount/block-past-eof"_rule, "refcount/block-unaligned"_rule,
                            "refcount/table-entry-reserved"_rule, "refcount/block-overlap"_rule,
                            "refcount/block-implausible"_rule, "refcount/block-shared"_rule,
+                           "refcount/coverage"_rule,
                            "overlap/refcount-table"_rule});
   const std::uint64_t clusters = draft.header().v2.refcount_table_clusters;
   if (why == nullptr || clusters == 0 || clusters * g.cluster_size() > format::limits::max_refcount_table)
@@ -273,8 +303,9 @@ Remedied mend_backing_name(Draft& draft) {
 
 Remedied mend_header_fields(Draft& draft) {
   if (!draft.verdict().geometry || !draft.verdict().header || draft.verdict().inferred) return {};
-  for (const auto mend : {mend_version, mend_length, mend_extended, mend_compression, mend_crypt,
-                          mend_l1_size, mend_size, mend_refcount_table, mend_backing_name})
+  for (const auto mend :
+       {mend_version, mend_length, mend_extended, mend_compression, mend_crypt, mend_l1_size, mend_size,
+        mend_refcount_table, mend_refcount_table_size, mend_backing_name})
     if (auto done = mend(draft); !done) return done;
   return {};
 }

@@ -19,7 +19,7 @@ std::optional<format::EncryptionExtension> find_luks_region(const Draft& draft) 
     if (std::ranges::equal(draft.bytes(at, format::luks_magic.size()), format::luks_magic)) {
       const auto luks = format::decode_luks(draft.bytes(at, format::luks_header_size));
       const auto payload = luks && analyzer::is_luks1(*luks) ? analyzer::payload_of(*luks) : std::nullopt;
-      if (payload) {
+      if (payload && *payload <= draft.image().size() - at) {
         if (found) return std::nullopt;
         found = format::EncryptionExtension{.offset = base::HostOffset{at}, .length = *payload};
       }

@@ -77,7 +77,7 @@ class Reattachment {
     auto open = vacancies(draft_, true, true);
     std::vector<const analyzer::Orphan*> orphans;
     for (const auto& orphan : draft_.verdict().orphans)
-      if (!orphan.is_l1) orphans.push_back(&orphan);
+      if (!orphan.is_l1 && may_be_l2(orphan)) orphans.push_back(&orphan);
     if (orphans.empty()) return {};
     const auto tables = l1_tables(draft_);
     std::vector<const analyzer::Orphan*> rest;
@@ -130,6 +130,17 @@ class Reattachment {
                   .guest = open.front().guest,
                   .evidence = "it is the only lost table, and this the only entry that leads nowhere"});
     return put_in_order(rest, open);
+  }
+  // Without snapshots each cluster has one owner, whose entry has COPIED: tables of bitmaps look the same but for that.
+  [[nodiscard]] bool may_be_l2(const analyzer::Orphan& orphan) const {
+    if (orphan.copied || !draft_.verdict().lost_snapshots.empty()) return true;
+    if (draft_.header().v2.snapshots_offset.raw() != 0 && l1_tables(draft_).size() > 1) return true;
+    const auto table = draft_.bytes(orphan.cluster << g_.cluster_bits(), g_.cluster_size());
+    const base::BigEndianTable<std::uint64_t> words(table);
+    for (std::size_t i = 0; i < words.size(); i += static_cast<std::size_t>(g_.l2_entry_size() / 8))
+      if (const format::L2Entry entry{words[i]}; !entry.compressed() && entry.offset().raw() != 0)
+        return false;
+    return true;
   }
   // Of entries that name one table, and of which any may be the damaged one, that which another layer's table at the
   // same index is most like this one.

@@ -115,6 +115,7 @@ class Refcounts {
       for (std::size_t i = 0; i < table.size(); ++i) blocks_.push_back(table[i]);
     }
     if (order_ != g_.refcount_order()) blocks_.clear();
+    leave_what_is_no_table();
     for (std::uint64_t i = 0; i < blocks_.size(); ++i)
       if (blocks_[i] != 0 && !possible(blocks_[i])) distrust(i, "refcount/block-past-eof"_rule, false);
     for (const auto rule : block_rules)
@@ -128,6 +129,21 @@ class Refcounts {
         }
       }
     leave_what_is_others();
+  }
+  // A cluster of data that the header takes for the table: nothing is written there.
+  void leave_what_is_no_table() {
+    const std::uint64_t begin = draft_.header().v2.refcount_table_offset.raw();
+    const auto end = begin + blocks_.size() * 8;
+    std::uint64_t good = 0, bad = 0;
+    for (const auto entry : blocks_)
+      if (entry != 0) ++(possible(entry) ? good : bad);
+    if (bad <= good) return;
+    for (const auto& f : draft_.found("l2/points-at-metadata"_rule))
+      if (f.host && f.host->begin.raw() < end && begin < f.host->begin.raw() + f.host->length) {
+        why_table_ = "refcount/block-past-eof"_rule;
+        blocks_.clear();
+        return;
+      }
   }
   // A block may stand there, as far as the entry alone tells.
   [[nodiscard]] bool possible(std::uint64_t entry) const {

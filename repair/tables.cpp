@@ -38,6 +38,7 @@ std::vector<L1Table> l1_tables(const Draft& draft) {
 base::Result<void> read_as_zeros(Draft& draft, Action& action, std::uint64_t at) {
   const bool v3 = draft.header().has_v3();
   const bool below = draft.verdict().backing_name.has_value();
+  // What says so already goes on to.
   if (draft.geometry().extended_l2()) {
     const format::Subclusters parts{draft.word(at + 8)};
     const std::uint64_t stored = parts.word != 0 ? parts.allocated() : 0xffffffff;  // no word: of a new entry
