@@ -41,7 +41,7 @@ ContentEvidence judge(base::ConstBytes bytes, const ScanRules& rules, std::uint6
       continue;
     }
     evidence.entries += run.count;
-    evidence.copied = evidence.copied || run.copied;
+    evidence.copied = evidence.copied || run.copied || run.type == EntryType::compressed;
     if (!run.owns()) continue;
     names = true;
     for (std::uint32_t i = 0; i < run.count && evidence.named.size() < most_named; ++i)

@@ -22,7 +22,7 @@ struct NamedCluster {
 struct ContentEvidence {
   Content content = Content::other;
   std::uint64_t entries = 0;          // that are not empty
-  bool copied = false;                // one of them has COPIED set
+  bool copied = false;                // one of them has COPIED set or is compressed: no bitmap's table has that
   std::vector<NamedCluster> named{};  // the first thousand, ascending
 };
 

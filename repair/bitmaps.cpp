@@ -129,11 +129,13 @@ base::Result<bool> find_table(Draft& draft, const format::BitmapsExtension& wher
   if (tables.front()->last >= bitmap.entry.table_size || tables.front()->lost != tables.front()->named)
     return false;
   const auto& f = *without.front().second;
-  auto* action = draft.may_act(f.rule, Consent::choice, "lead the bitmap to the table that was found",
-                               place_from(f, "it is the only lost table, and this the only bitmap without one"));
+  auto* action =
+      draft.may_act(f.rule, Consent::choice, "lead the bitmap to the table that was found",
+                    place_from(f, "it is the only lost table, and this the only bitmap without one"));
   if (action == nullptr) return true;
   const std::uint64_t at = where.directory_offset.raw() + bitmap.position;
-  if (auto done = draft.put_word(*action, at, tables.front()->cluster << draft.geometry().cluster_bits()); !done)
+  if (auto done = draft.put_word(*action, at, tables.front()->cluster << draft.geometry().cluster_bits());
+      !done)
     return std::unexpected(done.error());
   return true;
 }
@@ -152,7 +154,8 @@ Remedied keep_stale(Draft& draft, const ExtensionList& extensions, const format:
   for (const auto& bitmap : bitmaps) {
     std::array<std::byte, 4> flags{};
     base::store_be<std::uint32_t, 0>(std::span(flags), bitmap.entry.flags | format::bitmap_in_use);
-    if (auto done = draft.put(*action, where.directory_offset.raw() + bitmap.position + flags_at, flags); !done)
+    if (auto done = draft.put(*action, where.directory_offset.raw() + bitmap.position + flags_at, flags);
+        !done)
       return done;
   }
   return draft.put_word(*action, autoclear_at,

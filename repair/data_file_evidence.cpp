@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "format/entries.hpp"
+#include "repair/tables.hpp"
 
 namespace cowvet::repair {
 
@@ -20,11 +21,12 @@ std::optional<std::uint64_t> disk_in_data_file(const Draft& draft) {
       for (std::uint64_t at = 0; f.host && at < f.host->length && tables.size() < enough_tables;
            at += g.cluster_size())
         tables.push_back(f.host->begin.raw() + at);
-  const auto& v2 = draft.header().v2;
-  for (std::uint64_t i = 0; i < v2.l1_size && tables.size() < enough_tables; ++i)
-    if (const auto l2 = draft.word(v2.l1_table_offset.raw() + i * 8) & format::entry_offset_mask;
-        l2 != 0 && l2 < eof && l2 % g.cluster_size() == 0)
-      tables.push_back(l2);
+  for (const auto& l1 : l1_tables(draft))
+    if (l1.prefix.empty())
+      for_each_entry(draft, l1, [&](std::uint64_t, format::L1Entry entry) {
+        const std::uint64_t l2 = entry.offset().raw();
+        if (tables.size() < enough_tables && l2 < eof && l2 % g.cluster_size() == 0) tables.push_back(l2);
+      });
   std::uint64_t entries = 0, in_step = 0, behind = 0, last = 0;
   for (const auto table : tables) {
     const auto bytes = draft.bytes(table, g.cluster_size());

@@ -102,14 +102,13 @@ Remedied mend_places(Draft& draft) {
   for (const auto& f : draft.found(rule)) {
     const auto entry = draft.entry(f.where);
     if (!entry || entry->l1 || !f.host || draft.contested(*entry)) continue;
-    auto* action = draft.may_act(rule, Consent::choice, "lead the entry to the guest's own place of the data file",
-                                 place_from(f));
+    auto* action = draft.may_act(rule, Consent::choice,
+                                 "lead the entry to the guest's own place of the data file", place_from(f));
     if (action == nullptr) continue;
     const std::uint64_t count = f.host->length / g.l2_entry_size();
     for (std::uint64_t i = 0; i < count && entry->l2_index + i < g.l2_entries(); ++i) {
       const std::uint64_t at = entry->offset + i * g.l2_entry_size();
-      const std::uint64_t guest =
-          entry->l1_index * g.span() + ((entry->l2_index + i) << g.cluster_bits());
+      const std::uint64_t guest = entry->l1_index * g.span() + ((entry->l2_index + i) << g.cluster_bits());
       const std::uint64_t flags = draft.word(at) & ~format::entry_offset_mask;
       if (auto done = draft.put_word(*action, at, flags | guest | format::copied_flag); !done) return done;
     }

@@ -23,8 +23,11 @@ namespace {
 
 constexpr std::string_view clear_l1 = "give up the L2 table that the entry should lead to";
 constexpr std::string_view clear_l2 = "give up the cluster's content, which can't be reached";
+constexpr std::string_view keep_zeros = "keep the zeros, and forget where they were to be stored";
+constexpr std::string_view look_below = "clear the COPIED flag of an entry that stores nothing";
 constexpr std::string_view count_sectors = "store the number of sectors that the stream has in the file";
-constexpr std::string_view end_table = "let the L2 table end with entries that read as zeros, where the file ends";
+constexpr std::string_view end_table =
+    "let the L2 table end with entries that read as zeros, where the file ends";
 constexpr std::string_view clear_table = "keep the table's entries that make sense, and give up the others";
 
 // An L2 table that the end of the file cuts off: the entries that are there stay, and the file goes on up to the
@@ -32,7 +35,8 @@ constexpr std::string_view clear_table = "keep the table's entries that make sen
 Remedied complete_table(Draft& draft, const Vacancy& v) {
   const auto& g = draft.geometry();
   const std::uint64_t table = v.word & format::entry_offset_mask, eof = draft.image().size();
-  if (table >= eof || table + g.cluster_size() <= eof) return {};  // another entry leads there, and it is done
+  if (table >= eof || table + g.cluster_size() <= eof)
+    return {};  // another entry leads there, and it is done
   const std::uint64_t first = (eof - table) / g.l2_entry_size();
   const std::uint64_t guest = v.place.l1_index * g.span() + (first << g.cluster_bits());
   const std::string layer = v.guest.empty() ? std::string{} : v.guest.front().snapshot;
@@ -109,7 +113,8 @@ Remedied replace_cut_tables(Draft& draft, std::span<const Vacancy> cut) {
     auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
     if (draft.verdict().backing_name && word != 0)
       for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
-        if (auto done = read_as_zeros(draft, *action, (word & format::entry_offset_mask) + i * g.l2_entry_size());
+        if (auto done =
+                read_as_zeros(draft, *action, (word & format::entry_offset_mask) + i * g.l2_entry_size());
             !done)
           return done;
     if (auto done = draft.put_word(*action, v.place.offset, word); !done) return done;
@@ -162,24 +167,33 @@ Remedied part_tables(Draft& draft) {
   return {};
 }
 
+// An entry with nothing but the COPIED flag: QEMU shows what lies below, and nothing that was lost belongs there.
+Remedied clear_lone_flag(Draft& draft, const Vacancy& v) {
+  auto* action = draft.may_act(v.rule, Consent::choice, look_below,
+                               {.where = v.where,
+                                .guest = v.guest,
+                                .evidence = "no lost cluster belongs there; a guest sees what lies below already"});
+  return action == nullptr ? Remedied{} : draft.put_word(*action, v.place.offset, v.word & ~format::copied_flag);
+}
+
 }  // namespace
 
 Remedied give_up(Draft& draft) {
   if (!draft.verdict().geometry) return {};
   std::vector<Vacancy> cut;
   for (const auto& v : vacancies(draft, true, true)) {
-    if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule ||
-        draft.contested(v.place))
+    if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule || draft.contested(v.place))
       continue;
     if (v.rule == "l2/table-implausible"_rule) {
       if (auto done = thin_out(draft, v); !done) return done;
       continue;
     }
     if (v.rule == "l1/points-at-metadata"_rule && leads_to_table(draft, v.word)) {
-      draft.withhold(v.rule, Consent::none, clear_l1,
-                     {.where = v.where,
-                      .guest = v.guest,
-                      .evidence = "it leads to what looks like its table: what else lies there may be wrong"});
+      draft.withhold(
+          v.rule, Consent::none, clear_l1,
+          {.where = v.where,
+           .guest = v.guest,
+           .evidence = "it leads to what looks like its table: what else lies there may be wrong"});
       continue;
     }
     if (v.rule == "l1/entry-partial-eof"_rule) {
@@ -200,7 +214,13 @@ Remedied give_up(Draft& draft) {
   for (const auto& v : vacancies(draft, false, true)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
     if (has_content || draft.awaits(v.place.offset) || draft.contested(v.place)) continue;
-    auto* action = draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
+    if (v.rule == "l2/copied-without-offset"_rule) {
+      if (auto done = clear_lone_flag(draft, v); !done) return done;
+      continue;
+    }
+    auto* action = reads_as_zeros(draft, v.place.offset)
+                       ? draft.may_act(v.rule, Consent::lossless, keep_zeros, {.where = v.where, .guest = v.guest})
+                       : draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;
   }

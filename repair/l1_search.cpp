@@ -69,6 +69,24 @@ std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint6
   return judge(draft, offset, entries).tables;
 }
 
+std::span<const findings::RuleId> strange_entries() {
+  static constexpr findings::RuleId list[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
+                                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
+                                              "l1/points-at-metadata"_rule};
+  return list;
+}
+
+const findings::Finding* strange_behind(const Draft& draft, std::string_view where, std::uint64_t needed) {
+  for (const auto rule : strange_entries())
+    for (const auto& f : draft.found(rule)) {
+      if (!std::string_view(f.where).starts_with(where)) continue;
+      // "l1[1].l2" is a table, and the entry names it.
+      const auto entry = draft.entry(std::string_view(f.where).substr(0, f.where.find(".l2")));
+      if (entry && entry->l1_index >= needed) return &f;
+    }
+  return nullptr;
+}
+
 std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) {
   std::optional<L1Candidate> best;
   bool several = false;

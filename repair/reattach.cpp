@@ -113,6 +113,8 @@ class Reattachment {
       const auto vacancy =
           std::ranges::find_if(open, [&](const Vacancy& v) { return v.place.offset == place.offset; });
       if (word != 0 && vacancy == open.end()) continue;  // taken meanwhile
+      // An empty entry says nothing of a table that was there, and this one may be a lost bitmap's.
+      if (!orphan->copied && !orphan->placed && vacancy == open.end()) continue;
       if (auto done = put("refcount/leak-holds-table"_rule, put_table, place, offset,
                           {.where = fmt::format("{}l1[{}]", l1->prefix, index),
                            .guest = orphan->guest,
@@ -184,7 +186,8 @@ class Reattachment {
     // Of one place at several times only one table is the disk's.
     std::vector<std::uint64_t> tables;
     for (const auto* orphan : lost) tables.push_back(orphan->cluster << g_.cluster_bits());
-    if (generations(draft_, tables).size() != tables.size()) return {};
+    if (generations(draft_, tables).size() != tables.size() || !std::ranges::all_of(lost, &analyzer::Orphan::copied))
+      return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;

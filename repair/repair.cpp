@@ -124,6 +124,8 @@ std::string objection_to(const Proof& proof, const Draft& draft) {
   const auto all_named = [&](const GuestRanges& ranges) {
     return std::ranges::all_of(ranges.list, [&](const auto& range) { return named(range, draft.named()); });
   };
+  if (!proof.lost.empty() && !draft.allows(findings::Consent::lossy))
+    return "a range could not be read any more, and nobody has agreed to a loss";
   if (!all_named(proof.changed) || !all_named(proof.lost))
     return "a range would read otherwise than before, though no action says so";
   if (!proof.layers_gone.empty() && !draft.allows(findings::Consent::lossy))

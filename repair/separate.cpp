@@ -62,8 +62,7 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
     const auto ordered = std::ranges::find(members, true, &Member::ordered);
     keeper = ordered == members.end() ? 0 : static_cast<std::size_t>(ordered - members.begin());
   }
-  const bool luks =
-      draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
+  const bool luks = draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
   const bool owner_known = metadata || members[keeper].ordered;
   for (std::size_t i = 0; i < members.size(); ++i) {
     auto& m = members[i];
@@ -113,8 +112,7 @@ Remedied separate_stream(Draft& draft, const Finding& f) {
     return {};
   }
   auto* action = draft.may_act(f.rule, Consent::lossless, copy_stream, std::move(named));
-  if (auto done = draft.copy(*action, begin, *room + begin % sector,
-                             std::min(range.length(), eof - begin));
+  if (auto done = draft.copy(*action, begin, *room + begin % sector, std::min(range.length(), eof - begin));
       !done)
     return done;
   range.offset = base::HostOffset{*room + begin % sector};

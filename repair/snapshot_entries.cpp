@@ -203,25 +203,12 @@ std::uint64_t needed_entries(const Draft& draft, const format::Snapshot& s) {
 constexpr RuleId about_l1[] = {"snapshot/l1-past-eof"_rule,    "snapshot/l1-size-limit"_rule,
                                "snapshot/l1-size-zero"_rule,   "overlap/snapshot-l1"_rule,
                                "snapshot/l1-offset-zero"_rule, "snapshot/l1-offset-unaligned"_rule};
-constexpr RuleId strange[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
-                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
-                              "l1/points-at-metadata"_rule};
 
 const findings::Finding* about(const Draft& draft, std::span<const RuleId> rules, std::string_view where) {
   for (const auto rule : rules)
     for (const auto& f : draft.found(rule))
       if (std::string_view(f.where).starts_with(where)) return &f;
   return nullptr;
-}
-
-// Entries behind the needed ones that are something else.
-bool strange_behind(const Draft& draft, std::string_view where, std::uint64_t needed) {
-  for (const auto rule : strange)
-    for (const auto& f : draft.found(rule)) {
-      if (!std::string_view(f.where).starts_with(where)) continue;
-      if (const auto entry = draft.entry(f.where); entry && entry->l1_index >= needed) return true;
-    }
-  return false;
 }
 
 // A table without entries is no sign of damage, unless an L1 table was lost.
@@ -248,7 +235,7 @@ Remedied mend_l1(Draft& draft) {
     const std::uint64_t needed = needed_entries(draft, s);
     const auto* wrong = about(draft, about_l1, where);
     const std::uint64_t offset = s.entry.l1_table_offset.raw();
-    const auto* odd = about(draft, strange, where);
+    const auto* odd = about(draft, strange_entries(), where);
     if (wrong == nullptr && odd == nullptr && needed <= format::limits::max_l1_entries)
       odd = lost_table_for_empty(draft, offset, needed);
     if ((wrong == nullptr && odd == nullptr) || needed == 0 || needed > format::limits::max_l1_entries)
@@ -257,7 +244,7 @@ Remedied mend_l1(Draft& draft) {
     why.guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft.header().v2.size), s.id}};
     if (tables_behind(draft, offset, needed) != 0) {
       // The place is right: the number is not, when it makes the table reach over something else.
-      if (s.entry.l1_size == needed || (wrong == nullptr && !strange_behind(draft, where, needed))) continue;
+      if (s.entry.l1_size == needed || (wrong == nullptr && strange_behind(draft, where, needed) == nullptr)) continue;
       auto* action = draft.may_act(why.rule, Consent::choice, set_l1_size,
                                    place_from(why, "with this number the table reads soundly"));
       if (action == nullptr) continue;

@@ -42,8 +42,10 @@ bool sense_without_reserved(const Draft& draft, const EntryPlace& place) {
   const std::uint64_t word = draft.word(place.offset);
   const base::HostOffset to{word & format::entry_offset_mask};
   if (std::popcount(word) == 1 && to.raw() == 0) return true;  // a flipped bit of an empty entry
+  const bool external = !place.l1 && draft.header().external_data_file();
+  if (external && to.raw() == 0) return (word & format::copied_flag) != 0;  // its first cluster
   if (to.raw() == 0 || !g.aligned(to)) return false;
-  if (!place.l1 && draft.header().external_data_file()) return true;
+  if (external) return true;
   if (to.raw() >= draft.image().size()) return false;
   if (!place.l1) return true;
   const auto table = draft.bytes(to.raw(), g.cluster_size());

@@ -13,7 +13,7 @@ struct Vacancy {
   std::string where;
   std::vector<findings::GuestRange> guest;
   std::uint64_t word = 0;  // as it is now
-  bool cut = false;     // it leads behind the end of a file that was cut off
+  bool cut = false;        // it leads behind the end of a file that was cut off
   bool shared = false;  // what it leads to is somebody else's too: perhaps it is the other one that is wrong
 };
 

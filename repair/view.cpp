@@ -87,8 +87,9 @@ void View::find_snapshots() {
   std::uint64_t position = 0;
   snapshots_complete_ = count == header_.v2.nb_snapshots && geometry_.aligned(table) && table.raw() != 0;
   for (std::uint32_t i = 0; i < count && snapshots_complete_; ++i) {
-    const auto snapshot =
-        position < limits::max_snapshot_table ? snapshot_at(device_, geometry_, table, position) : std::nullopt;
+    const auto snapshot = position < limits::max_snapshot_table
+                              ? snapshot_at(device_, geometry_, table, position)
+                              : std::nullopt;
     if (!snapshot) {
       snapshots_complete_ = false;
       break;

@@ -33,7 +33,8 @@ class Mended {
     return summary.of(findings::Severity::error).findings + summary.of(findings::Severity::fatal).findings;
   }
   // The first bytes of guest clusters of 4 KiB, "-" where nothing is stored; recipes store another in each.
-  [[nodiscard]] std::string shows(std::initializer_list<std::uint64_t> clusters, std::size_t layer = 0) const {
+  [[nodiscard]] std::string shows(std::initializer_list<std::uint64_t> clusters,
+                                  std::size_t layer = 0) const {
     std::string text;
     const auto seen = view();
     if (layer >= seen.layers().size()) return "no such layer";
@@ -123,8 +124,7 @@ TEST(Remedies, lost_tables_of_a_data_file_are_told_by_their_entries) {
 }
 
 TEST(Remedies, a_lost_table_with_entries_behind_the_end_is_not_of_the_last_range) {
-  const Mended m(
-      "image size=5M cluster_size=4K\ndata 0..3\ndata 700,1000\ndamage:\nset l1[1] = 0\n");
+  const Mended m("image size=5M cluster_size=4K\ndata 0..3\ndata 700,1000\ndamage:\nset l1[1] = 0\n");
   EXPECT_EQ(m.shows({0, 700, 1000}), "1 191 236");
 }
 
