@@ -35,8 +35,10 @@ void describe(Arguments& arguments, RepairWords& words) {
                  "what nothing refers to; all also takes the best supported of several answers");
   arguments.flag("--allow-loss", words.allow_loss,
                  "With --level all: also give up what can't be reached any more");
-  arguments.text("--undo", words.undo_file, "FILE",
-                 "Where the bytes as they were are kept (default: IMAGE.cowvet-undo)");
+  arguments.text(
+      "--undo", words.undo_file, "FILE",
+      "Where the bytes as they were are kept (default: IMAGE.cowvet-undo, which otherwise is a link to "
+      "FILE while the image changes)");
   words.guard.add_to(arguments);
   arguments.flag("-q,--quiet", words.quiet, "Print nothing but errors; the exit code tells");
   arguments.flag("-p,--progress", words.progress, "Show progress even when stderr is no terminal");
