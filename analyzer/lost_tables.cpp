@@ -195,7 +195,9 @@ class Explanation {
     Orphan orphan{.cluster = cluster,
                   .entries = evidence.entries,
                   .named = evidence.named.size(),
+                  .last = evidence.named.empty() ? 0 : evidence.named.back().entry,
                   .copied = evidence.copied};
+    if (walk_.rules().external_data && names_its_place(evidence, orphan)) return keep(std::move(orphan));
     std::uint64_t plausible = 0;  // something that a table may name
     for (const auto& named : evidence.named) {
       const auto kind = kinds.of(named.cluster);
@@ -216,6 +218,27 @@ class Explanation {
     if (orphan.is_l1)
       for (const auto& named : evidence.named)
         if (may_be_table(named.cluster)) by_orphan_l1_.try_emplace(named.cluster, cluster, named.entry);
+    keep(std::move(orphan));
+  }
+  // In an external data file each cluster lies where the guest has it: its entries tell what a table is of.
+  bool names_its_place(const ContentEvidence& evidence, Orphan& orphan) const {
+    if (evidence.named.empty()) return false;
+    std::unordered_map<std::uint64_t, std::uint64_t> votes;  // by the index of the table
+    for (const auto& named : evidence.named)
+      if (named.cluster % g_.l2_entries() == named.entry) ++votes[named.cluster / g_.l2_entries()];
+    const auto best = std::ranges::max_element(votes, {}, [](const auto& vote) { return vote.second; });
+    constexpr std::uint64_t tolerance = 8;  // one entry in so many may be damaged
+    if (best == votes.end() || best->second < evidence.named.size() - evidence.named.size() / tolerance ||
+        best->first >= g_.l1_entries(image_.header.v2.size))
+      return false;
+    const std::uint64_t begin = best->first * g_.span();
+    orphan.lost = orphan.named;
+    orphan.guest = {{base::GuestOffset{begin}, std::min(g_.span(), image_.header.v2.size - begin), ""}};
+    orphan.where_from = fmt::format("its entries name the places of l1[{}] in the data file", best->first);
+    orphan.placed = true;
+    return true;
+  }
+  void keep(Orphan orphan) {
     if (!orphan.is_l1) accounted_ += orphan.lost;
     if (orphans_.size() < most_orphans)
       orphans_.push_back(std::move(orphan));
@@ -247,6 +270,7 @@ class Explanation {
           by_snapshot.try_emplace(g_.cluster_of(e.offset()).raw(), &s, i);
     }
     for (auto& orphan : orphans_) {
+      if (orphan.placed) continue;
       if (const auto l1 = l1_tables.find(orphan.cluster); l1 != l1_tables.end()) {
         orphan.where_from = fmt::format("it is the L1 table of {}", lost_name(l1->second->data));
         orphan.is_l1 = orphan.placed = true;

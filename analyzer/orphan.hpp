@@ -18,6 +18,7 @@ struct Orphan {
   std::uint64_t named = 0;    // clusters that were looked up for it
   std::uint64_t lost = 0;     // of them, those without an owner
   std::uint64_t tables = 0;   // of them, L2 tables
+  std::uint32_t last = 0;     // entry that names one, of those looked up
   bool copied = false;        // an entry has COPIED
   bool is_l1 = false;
   std::array<NamedCluster, 8> sample{};  // some of its entries; cluster 0: none

@@ -25,8 +25,10 @@ constexpr std::uint64_t much = 3;                     // wrong clusters: less is
 constexpr std::uint64_t next_to_nothing = 8;          // the part of them that a reading may leave
 constexpr std::uint64_t most_clusters = 16ULL << 20;  // larger images get no second opinion
 
-// What the other files and the guest hold is the same in all readings.
+// What the other files and the guest hold is the same in all readings; that places in a data file are the guest's is
+// what a reading with one stands on.
 bool depends_on_reading(findings::RuleId rule) {
+  if (rule == "datafile/host-offset"_rule) return true;
   constexpr std::array elsewhere{"backing/", "crypt/", "datafile/", "file/", "luks/", "security/"};
   return rule->severity >= Severity::leak &&
          std::ranges::none_of(elsewhere, [&](std::string_view area) { return rule->name.starts_with(area); });

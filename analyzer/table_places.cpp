@@ -57,8 +57,20 @@ base::Result<void> TablePlaces::place(std::span<Orphan> orphans) {
   std::vector<Orphan*> left;
   for (auto& orphan : orphans)
     if (!orphan.placed) left.push_back(&orphan);
-  if (!left.empty() && image_.l1_usable) place_by_order(left);
+  if (left.empty() || !image_.l1_usable) return {};
+  leave_out_end(left);
+  place_by_order(left);
   return {};
+}
+
+// Tables with entries behind the disk's end are none of its last range.
+void TablePlaces::leave_out_end(std::span<const Orphan* const> orphans) {
+  if (positions_.empty()) return;
+  const std::uint64_t begin = positions_.back() * geometry_.span(), disk = image_.header.v2.size;
+  if (begin >= disk || disk - begin >= geometry_.span()) return;
+  const std::uint64_t entries = geometry_.clusters(disk - begin);
+  if (std::ranges::all_of(orphans, [&](const Orphan* orphan) { return orphan->last >= entries; }))
+    positions_.pop_back();
 }
 
 base::Result<void> TablePlaces::read_active() {

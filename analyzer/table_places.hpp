@@ -27,6 +27,7 @@ class TablePlaces {
   };
   [[nodiscard]] base::Result<void> read_active();
   [[nodiscard]] base::Result<void> place_by_copies(std::span<Orphan> orphans);
+  void leave_out_end(std::span<const Orphan* const> orphans);
   void place_by_order(std::span<Orphan*> orphans);
   void place_within(std::span<Orphan*> orphans, std::span<const std::uint64_t> positions, const char* by);
   [[nodiscard]] findings::GuestRange range(std::uint64_t index, const Tree& tree) const;

@@ -52,7 +52,7 @@ base::Result<std::unique_ptr<storage::Device>> open_for(const std::string& image
 base::Result<Mended> mend(const std::string& image, const Shared& shared, const Mending& how,
                           Console& console, base::Progress& progress) {
   if (!how.plan_only)
-    if (auto spared = refuse_with_overlays(image, shared.image_options, how.guard); !spared)
+    if (auto spared = refuse_with_overlays(image, shared.image_options, how.guard, how.apart); !spared)
       return std::unexpected(spared.error());
   const auto device = open_for(image, shared, how.plan_only, console);
   if (!device) return std::unexpected(device.error());
@@ -60,12 +60,20 @@ base::Result<Mended> mend(const std::string& image, const Shared& shared, const 
     return std::unexpected(done.error());
 
   const auto data_file = open_data_file(**device, shared);
+  std::unique_ptr<storage::Device> model;
+  if (!how.model.empty()) {
+    auto opened = open_quietly(how.model, shared);
+    if (!opened) return about_file(how.model, opened.error());
+    model = std::move(*opened);
+  }
   const repair::Options options{.level = how.level,
                                 .allow_loss = how.allow_loss,
                                 .jobs = how.jobs,
                                 .assume_qcow2 = shared.format == "qcow2",
                                 .path = image,
-                                .data_file = data_file.get()};
+                                .data_file = data_file.get(),
+                                .model = model.get(),
+                                .reconnect = how.reconnect};
   auto planned = repair::plan_repair(**device, options, progress);
   if (!planned) return std::unexpected(planned.error());
   Mended mended{.plan = std::move(planned->plan)};

@@ -2,6 +2,7 @@
 // written but with an undo file, and never what the plan's own proof objects to.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "base/progress.hpp"
 #include "base/result.hpp"
@@ -20,6 +21,9 @@ struct Mending {
   std::string undo_file{};  // where it is to be; beside the image when empty
   std::string cause{};      // for the undo file: "cowvet repair --level all"
   OverlayGuard guard{};
+  std::vector<std::string> apart{};  // overlays that are known to the one who asks
+  std::string model{};               // an image that was made like this one, for a lost header; "": none
+  const repair::Reconnection* reconnect = nullptr;
 };
 
 struct Mended {
@@ -28,7 +32,8 @@ struct Mended {
   std::string undo_file{};  // when it was, and changed anything
 };
 
-// Errors: usage, when overlays stand on the image; in_use; as repair::plan_repair() and repair::apply_to_file().
+// Errors: usage, when other overlays stand on the image, or the template can't be opened; in_use; as
+// repair::plan_repair() and repair::apply_to_file().
 [[nodiscard]] base::Result<Mended> mend(const std::string& image, const Shared& shared, const Mending& how,
                                         Console& console, base::Progress& progress);
 

@@ -2,6 +2,8 @@
 // it, so that it can be undone. Exit code: what a check of the image says afterwards.
 #include "reports/repair.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/text.hpp"
@@ -10,6 +12,7 @@
 #include "cli/mending.hpp"
 #include "cli/meter.hpp"
 #include "cli/overlay_guard.hpp"
+#include "cli/repair_chain.hpp"
 #include "cli/shared.hpp"
 #include "cli/verbs.hpp"
 
@@ -20,8 +23,8 @@ namespace {
 struct RepairWords {
   Shared shared;
   OverlayGuard guard;
-  std::string image, level = "lossless", undo_file;
-  bool plan = false, allow_loss = false, quiet = false, progress = false, verbose = false;
+  std::string image, level = "lossless", undo_file, model;
+  bool chain = false, plan = false, allow_loss = false, quiet = false, progress = false, verbose = false;
   std::uint64_t jobs = 0;
 };
 
@@ -39,6 +42,13 @@ void describe(Arguments& arguments, RepairWords& words) {
       "--undo", words.undo_file, "FILE",
       "Where the bytes as they were are kept (default: IMAGE.cowvet-undo, which otherwise is a link to "
       "FILE while the image changes)");
+  arguments.flag("--chain", words.chain,
+                 "Repair what IMAGE stands on first, from the base up, and find backing files again that "
+                 "were moved or renamed: "
+                 "in the image's folder and in those of --search");
+  arguments.text("--template", words.model, "FILE",
+                 "An image that was made like IMAGE: what its header says and the content of IMAGE does not, "
+                 "if the header is lost");
   words.guard.add_to(arguments);
   arguments.flag("-q,--quiet", words.quiet, "Print nothing but errors; the exit code tells");
   arguments.flag("-p,--progress", words.progress, "Show progress even when stderr is no terminal");
@@ -53,17 +63,9 @@ repair::Level level_of(const std::string& name) {
                            : repair::Level::lossless;
 }
 
-base::Result<Exit> run(const RepairWords& words, Console& console, base::Progress& progress) {
-  const std::string& image = words.image;
-  const Mending how{.level = level_of(words.level),
-                    .allow_loss = words.allow_loss,
-                    .plan_only = words.plan,
-                    .jobs = static_cast<unsigned>(words.jobs),
-                    .undo_file = words.undo_file,
-                    .cause = fmt::format("cowvet repair --level {}{}", words.level,
-                                         words.allow_loss ? " --allow-loss" : ""),
-                    .guard = words.guard};
-  const auto mended = mend(image, words.shared, how, console, progress);
+base::Result<Exit> run(const std::string& image, const Shared& shared, const Mending& how,
+                       const RepairWords& words, Console& console, base::Progress& progress) {
+  const auto mended = mend(image, shared, how, console, progress);
   if (!mended) return std::unexpected(mended.error());
   const auto& plan = mended->plan;
   const reports::RepairReport report{.file = image,
@@ -74,7 +76,7 @@ base::Result<Exit> run(const RepairWords& words, Console& console, base::Progres
                                      .undo_file = mended->undo_file};
   if (!words.quiet)
     console.print(
-        words.shared.output == "json"
+        shared.output == "json"
             ? reports::repair_json(report)
             : reports::repair_text(report, {.verbose = words.verbose, .width = Console::terminal_width()}));
   if (!plan.objection.empty()) {
@@ -86,6 +88,46 @@ base::Result<Exit> run(const RepairWords& words, Console& console, base::Progres
   return code_for({.file = image, .outcome = plan.after}, findings::Severity::leak);
 }
 
+Mending mending_of(const RepairWords& words) {
+  return {.level = level_of(words.level),
+          .allow_loss = words.allow_loss,
+          .plan_only = words.plan,
+          .jobs = static_cast<unsigned>(words.jobs),
+          .undo_file = words.undo_file,
+          .cause =
+              fmt::format("cowvet repair --level {}{}", words.level, words.allow_loss ? " --allow-loss" : ""),
+          .guard = words.guard,
+          .model = words.model};
+}
+
+// From the base up. What is wrong with one image does not keep the others from being mended; the worst outcome is the exit code.
+base::Result<Exit> run_chain(const RepairWords& words, Console& console, base::Progress& progress) {
+  const auto links = find_chain(words.image, words.shared, words.guard.folders, progress);
+  if (!links) return std::unexpected(links.error());
+  auto how = mending_of(words);
+  for (const auto& link : *links) how.apart.push_back(link.file);
+  Exit worst = Exit::success;
+  const auto note = [&](Exit code) {
+    constexpr Exit by_weight[] = {Exit::success, Exit::leaks, Exit::corrupt, Exit::unsupported, Exit::failed};
+    if (std::ranges::find(by_weight, code) > std::ranges::find(by_weight, worst)) worst = code;
+  };
+  for (const auto& link : *links) {
+    if (!link.problem.empty()) {
+      console.complain(fmt::format("{}: {}", base::escape(link.file), link.problem));
+      note(Exit::corrupt);
+    }
+    if (link.format == "raw") continue;  // nothing in it could be repaired
+    how.reconnect = link.reconnect ? &*link.reconnect : nullptr;
+    auto shared = words.shared;
+    shared.format = link.format;
+    const auto code = run(link.file, shared, how, words, console, progress);
+    if (!code && code.error().kind == base::ErrorKind::cancelled) return code;
+    if (!code) console.complain(about(link.file, code.error()));
+    note(code ? *code : Exit::failed);
+  }
+  return worst;
+}
+
 }  // namespace
 
 Exit repair(std::span<char* const> arguments_given, Console& console) {
@@ -95,6 +137,8 @@ Exit repair(std::span<char* const> arguments_given, Console& console) {
       "  cowvet repair --plan disk.qcow2                      # read what would be done\n"
       "  cowvet repair disk.qcow2                             # only what loses nothing\n"
       "  cowvet repair --level all --allow-loss disk.qcow2    # everything that can be mended\n"
+      "  cowvet repair --chain --search /moved top.qcow2      # from the base up; finds moved backing files\n"
+      "  cowvet repair --level all --template like.qcow2 disk.qcow2  # its header is gone\n"
       "  cowvet undo disk.qcow2.cowvet-undo                   # as it was, byte for byte\n"
       "Exit code: as check's, of the image as it is (with --plan: would be) afterwards.");
   describe(arguments, words);
@@ -105,12 +149,15 @@ Exit repair(std::span<char* const> arguments_given, Console& console) {
   };
   if (auto settled = words.shared.settle(words.image); !settled) return wrong(settled.error().message);
   if (words.shared.format == "raw") return wrong("a raw image has nothing that could be repaired");
+  if (words.chain && !words.undo_file.empty())
+    return wrong("with --chain each image has an undo file beside it: leave --undo out");
   if (words.allow_loss && words.level != "all") return wrong("--allow-loss goes with --level all");
   base::Progress progress;
   const StopOnSignal stop(progress);
   const auto done = [&] {
     const Meter meter(progress, base::escape(words.image), Meter::style(words.progress, words.quiet));
-    return run(words, console, progress);
+    return words.chain ? run_chain(words, console, progress)
+                       : run(words.image, words.shared, mending_of(words), words, console, progress);
   }();
   if (done) return *done;
   console.complain(about(words.image, done.error()));

@@ -89,6 +89,79 @@ base::Result<bool> count_anew(Draft& draft, ExtensionList& extensions, StoredExt
   return write_extension_list(draft, *action, extensions);
 }
 
+// A directory that begins with a sound entry where its cluster does: only the low bits of its offset are wrong.
+base::Result<bool> align_directory(Draft& draft, ExtensionList& extensions, StoredExtension& stored,
+                                   format::BitmapsExtension where) {
+  const RuleId rule = "bitmap/directory-offset"_rule;
+  const std::uint64_t cluster = draft.geometry().cluster_size();
+  const std::uint64_t at = where.directory_offset.raw() / cluster * cluster;
+  if (!draft.any(rule) || at == 0 || at == where.directory_offset.raw() || at >= draft.image().size())
+    return false;
+  where.directory_offset = HostOffset{at};
+  const auto bitmaps = analyzer::read_bitmaps(draft.image(), where);
+  if (bitmaps.size() != where.count || !std::ranges::all_of(bitmaps, [&](const auto& b) {
+        return b.entry.type == 1 && !b.name.empty() && b.entry.table_size != 0 &&
+               draft.geometry().aligned(b.entry.table_offset) &&
+               b.entry.table_offset.raw() < draft.image().size();
+      }))
+    return false;
+  auto* action = draft.may_act(rule, Consent::choice, "lead the header to where the bitmap directory begins",
+                               place_from(draft.found(rule).front(), "all its entries are there, and sound"));
+  if (action == nullptr) return true;
+  const auto record = format::encode(where);
+  stored.data.assign(record.begin(), record.end());
+  return write_extension_list(draft, *action, extensions);
+}
+
+// A bitmap whose table is elsewhere, and the only lost table that may be one.
+base::Result<bool> find_table(Draft& draft, const format::BitmapsExtension& where,
+                              std::span<const format::Bitmap> bitmaps) {
+  std::vector<std::pair<std::size_t, const findings::Finding*>> without;
+  for (const auto rule : {"bitmap/table-past-eof"_rule, "bitmap/table-offset"_rule})
+    for (const auto& f : draft.found(rule))
+      if (const auto index = index_in(f, "bitmap"); index && *index < bitmaps.size())
+        without.emplace_back(*index, &f);
+  std::vector<const analyzer::Orphan*> tables;
+  for (const auto& orphan : draft.verdict().orphans)
+    if (!orphan.is_l1 && !orphan.copied && !orphan.placed) tables.push_back(&orphan);
+  if (without.size() != 1 || tables.size() != 1) return false;
+  const auto& bitmap = bitmaps[without.front().first];
+  if (tables.front()->last >= bitmap.entry.table_size || tables.front()->lost != tables.front()->named)
+    return false;
+  const auto& f = *without.front().second;
+  auto* action =
+      draft.may_act(f.rule, Consent::choice, "lead the bitmap to the table that was found",
+                    place_from(f, "it is the only lost table, and this the only bitmap without one"));
+  if (action == nullptr) return true;
+  const std::uint64_t at = where.directory_offset.raw() + bitmap.position;
+  if (auto done = draft.put_word(*action, at, tables.front()->cluster << draft.geometry().cluster_bits());
+      !done)
+    return std::unexpected(done.error());
+  return true;
+}
+
+// Bitmaps that a program which did not know them has left behind: they are kept, marked as not to be relied on.
+Remedied keep_stale(Draft& draft, const ExtensionList& extensions, const format::BitmapsExtension& where) {
+  const RuleId rule = "feature/bitmaps-bit-clear"_rule;
+  if (!draft.any(rule) || !draft.any("refcount/leak"_rule) || !extensions.whole) return {};
+  const auto bitmaps = analyzer::read_bitmaps(draft.image(), where);
+  if (bitmaps.empty() || bitmaps.size() != where.count) return {};
+  auto* action =
+      draft.may_act(rule, Consent::choice, "keep the bitmaps, marked so that no program relies on them",
+                    place_from(draft.found(rule).front(), "their clusters are still theirs"));
+  if (action == nullptr) return {};
+  constexpr std::uint64_t flags_at = 12;  // in an entry
+  for (const auto& bitmap : bitmaps) {
+    std::array<std::byte, 4> flags{};
+    base::store_be<std::uint32_t, 0>(std::span(flags), bitmap.entry.flags | format::bitmap_in_use);
+    if (auto done = draft.put(*action, where.directory_offset.raw() + bitmap.position + flags_at, flags);
+        !done)
+      return done;
+  }
+  return draft.put_word(*action, autoclear_at,
+                        draft.word(autoclear_at) | format::autoclear_word["bitmaps"].mask());
+}
+
 }  // namespace
 
 Remedied mend_bitmaps(Draft& draft) {
@@ -108,6 +181,9 @@ Remedied mend_bitmaps(Draft& draft) {
     if (auto written = write_extension_list(draft, *action, extensions); !written)
       return std::unexpected(written.error());
   }
+  if (auto done = keep_stale(draft, extensions, *where); !done) return done;
+  if (auto aligned = align_directory(draft, extensions, *stored, *where); !aligned || *aligned)
+    return aligned ? Remedied{} : Remedied(std::unexpected(aligned.error()));
   if (auto counted = count_anew(draft, extensions, *stored, *where); !counted || *counted)
     return counted ? Remedied{} : Remedied(std::unexpected(counted.error()));
   for (const auto rule : all)
@@ -116,6 +192,8 @@ Remedied mend_bitmaps(Draft& draft) {
         return drop_extension(draft, *action, extensions);
 
   auto bitmaps = analyzer::read_bitmaps(draft.image(), *where);
+  if (auto led = find_table(draft, *where, bitmaps); !led || *led)
+    return led ? Remedied{} : Remedied(std::unexpected(led.error()));
   std::set<std::size_t> gone;
   Action* action = nullptr;
   for (const auto rule : one)

@@ -3,6 +3,8 @@
 #include <array>
 #include <vector>
 
+#include "repair/tables.hpp"
+
 namespace cowvet::repair {
 
 // What the first compressed clusters are: zstd frames begin with a number of their own, deflate streams don't.
@@ -11,10 +13,10 @@ std::optional<format::Compression> codec_of_content(const Draft& draft) {
   constexpr unsigned enough = 16, most_tables = 4096;
   const auto& g = draft.geometry();
   unsigned seen = 0, zstd = 0, tables = 0;
-  const auto& v2 = draft.header().v2;
-  for (std::uint64_t i = 0; i < v2.l1_size && seen < enough && tables < most_tables; ++i) {
-    const std::uint64_t l2 = draft.word(v2.l1_table_offset.raw() + i * 8) & format::entry_offset_mask;
-    if (l2 == 0 || l2 % g.cluster_size() != 0 || l2 >= draft.image().size()) continue;
+  const auto look = [&](std::uint64_t, format::L1Entry l1) {
+    const std::uint64_t l2 = l1.offset().raw();
+    if (seen >= enough || tables >= most_tables || l2 % g.cluster_size() != 0 || l2 >= draft.image().size())
+      return;
     ++tables;
     const auto bytes = draft.bytes(l2, g.cluster_size());
     for (std::size_t at = 0; at + 8 <= bytes.size() && seen < enough;
@@ -26,7 +28,9 @@ std::optional<format::Compression> codec_of_content(const Draft& draft) {
       ++seen;
       zstd += static_cast<std::uint32_t>(draft.word(stream) >> 32) == zstd_magic ? 1U : 0U;
     }
-  }
+  };
+  for (const auto& l1 : l1_tables(draft))
+    if (l1.prefix.empty()) for_each_entry(draft, l1, look);
   if (seen == 0) return std::nullopt;
   return zstd * 2 > seen ? format::Compression::zstd : format::Compression::deflate;
 }

@@ -6,6 +6,7 @@
 #include "analyzer/check.hpp"
 #include "analyzer/info.hpp"
 #include "base/checked.hpp"
+#include "repair/owned_clusters.hpp"
 
 namespace cowvet::repair {
 
@@ -37,6 +38,7 @@ base::Result<void> Draft::examine() {
   if (progress_.stop_requested()) return base::fail(base::ErrorKind::cancelled, "stopped");
   verdict_ = std::move(*verdict);
   look_for_dangling();
+  look_for_contested();
   return {};
 }
 
@@ -46,7 +48,9 @@ std::span<const Finding> Draft::found(findings::RuleId rule) const {
 }
 
 bool Draft::doubtful() const {
-  return !verdict_.complete || verdict_.inferred || !verdict_.doubts.empty() ||
+  // Of a header that was lost with its L1 table: the disk was hardly that small.
+  const bool sizeless = verdict_.header && verdict_.header->v2.size == 0 && any("refcount/leak"_rule);
+  return !verdict_.complete || verdict_.inferred || sizeless || !verdict_.doubts.empty() ||
          any("refcount/leak-holds-table"_rule);
 }
 
@@ -107,21 +111,15 @@ std::uint64_t Draft::word(std::uint64_t offset) const {
 }
 
 base::Result<void> Draft::put(Action& action, std::uint64_t offset, base::ConstBytes after) {
-  if (after.empty()) return {};
-  // Behind the end the file has no bytes that could be the same.
-  const std::uint64_t kept =
-      std::min<std::uint64_t>(after.size(), overlay_.size() - std::min(overlay_.size(), offset));
+  if (after.empty() || offset > overlay_.size() || after.size() > overlay_.size() - offset) return {};
   auto before = bytes(offset, after.size());
-  const auto whole = after;
-  if (kept == after.size()) {
-    const auto first = std::ranges::mismatch(before, after).in1 - before.begin();
-    if (static_cast<std::size_t>(first) == before.size()) return {};
-    std::size_t end = after.size();
-    while (before[end - 1] == after[end - 1]) --end;
-    before = {before.begin() + first, before.begin() + static_cast<std::ptrdiff_t>(end)};
-    after = whole.subspan(static_cast<std::size_t>(first), before.size());
-    offset += static_cast<std::uint64_t>(first);
-  }
+  const auto first = std::ranges::mismatch(before, after).in1 - before.begin();
+  if (static_cast<std::size_t>(first) == before.size()) return {};
+  std::size_t end = after.size();
+  while (before[end - 1] == after[end - 1]) --end;
+  before = {before.begin() + first, before.begin() + static_cast<std::ptrdiff_t>(end)};
+  after = after.subspan(static_cast<std::size_t>(first), before.size());
+  offset += static_cast<std::uint64_t>(first);
   if (auto done = overlay_.write(offset, after); !done) return done;
   ++writes_;
   ++action.changes;
@@ -142,7 +140,7 @@ base::Result<void> Draft::put_word(Action& action, std::uint64_t offset, std::ui
   return put(action, offset, bytes);
 }
 
-base::Result<void> Draft::cut(Action& action, std::uint64_t size) {
+base::Result<void> Draft::resize(Action& action, std::uint64_t size) {
   ++action.changes;
   ++writes_;
   return overlay_.resize(size);
@@ -158,8 +156,7 @@ void Draft::look_for_dangling() {
   dangling_complete_ = true;
   if (!verdict_.geometry) return;
   const auto note = [&](const Finding& f, std::uint64_t begin, std::uint64_t length) {
-    if (begin + length > overlay_.size()) dangling_.push_back({begin, begin + length});
-    (void)f;
+    if (begin + length > overlay_.size()) dangling_.push_back({begin, begin + length, f.rule});
   };
   static const findings::RuleId by_word[] = {"l1/entry-past-eof"_rule, "l2/past-eof"_rule,
                                              "extl2/subcluster-past-eof"_rule, "bitmap/data-past-eof"_rule,
@@ -183,19 +180,55 @@ void Draft::look_for_dangling() {
       if (f.host) note(f, f.host->begin.raw(), std::max(f.host->length, geometry().cluster_size()));
 }
 
-std::optional<std::uint64_t> Draft::take(std::uint64_t clusters) {
+// Clusters that two claim, one of which may be a table.
+void Draft::look_for_contested() {
+  contested_.clear();
+  no_tables_.clear();
+  if (!verdict_.geometry) return;
+  static const findings::RuleId by_host[] = {
+      "l2/points-at-metadata"_rule,    "compressed/overlaps-metadata"_rule, "overlap/active-l1"_rule,
+      "overlap/refcount-table"_rule,   "overlap/snapshot-table"_rule,       "overlap/snapshot-l1"_rule,
+      "overlap/bitmap-directory"_rule, "overlap/bitmap-table"_rule,         "refcount/block-overlap"_rule};
+  const auto note = [&](std::uint64_t begin, std::uint64_t length) {
+    constexpr std::uint64_t most = 1U << 12;  // clusters of one finding
+    const std::uint64_t first = begin >> geometry().cluster_bits();
+    const std::uint64_t last = (begin + std::max<std::uint64_t>(length, 1) - 1) >> geometry().cluster_bits();
+    for (std::uint64_t c = first; c <= last && c - first < most; ++c) contested_.insert(c);
+  };
+  for (const auto& f : found("l1/points-at-metadata"_rule))
+    if (const auto place = entry(f.where))
+      no_tables_.insert((word(place->offset) & format::entry_offset_mask) >> geometry().cluster_bits());
+  for (const auto rule : by_host)
+    for (const auto& f : found(rule))
+      if (f.host) note(f.host->begin.raw(), f.host->length);
+}
+
+bool Draft::contested(const EntryPlace& place) const {
+  const auto& g = geometry();
+  const std::uint64_t cluster = place.offset >> g.cluster_bits();
+  if (!place.l1 && no_tables_.contains(cluster)) return true;
+  if (!contested_.contains(cluster)) return false;
+  const base::HostOffset begin{cluster << g.cluster_bits()};
+  if (place.l1) return !l1_looks(overlay_, g, begin, g.cluster_size() / 8).is_one();
+  return !l2_looks(bytes(begin.raw(), g.cluster_size()), g, overlay_.size()).is_one();
+}
+
+std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::optional<findings::RuleId> replaced) {
   const auto& g = geometry();
   const std::uint64_t begin = base::divide_up(overlay_.size(), g.cluster_size()) * g.cluster_size();
   const std::uint64_t end = begin + clusters * g.cluster_size();
   if (!dangling_complete_) return std::nullopt;
   for (const auto& pointer : dangling_)
-    if (pointer.begin < end && begin < pointer.end) return std::nullopt;
+    if (pointer.begin < end && begin < pointer.end && (!replaced || pointer.rule != *replaced))
+      return std::nullopt;
   if (end > format::entry_offset_mask) return std::nullopt;
   if (!overlay_.resize(end)) return std::nullopt;
   return begin;
 }
 
 bool Draft::spared(std::uint64_t first_cluster, std::uint64_t count) const {
+  const auto kept = kept_.lower_bound(first_cluster);
+  if (kept != kept_.end() && *kept - first_cluster < count) return true;
   return std::ranges::any_of(spared_, [&](const auto& range) {
     return range.first < first_cluster + count && first_cluster < range.first + range.second;
   });

@@ -4,9 +4,11 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -74,22 +76,35 @@ class Draft {
 
   [[nodiscard]] std::uint64_t word(std::uint64_t offset) const;  // big endian; 0 behind the end
   [[nodiscard]] std::vector<std::byte> bytes(std::uint64_t offset, std::uint64_t length) const;
-  // Writes what differs, and records it. Error: an internal limit of the overlay only.
+  // Writes what differs, and records it; nothing where it would make the file longer, as a damaged place may. Error: an
+  // internal limit of the overlay only.
   [[nodiscard]] base::Result<void> put(Action& action, std::uint64_t offset, base::ConstBytes bytes);
   [[nodiscard]] base::Result<void> put_word(Action& action, std::uint64_t offset, std::uint64_t word);
-  // Cuts the file off at `size`.
-  [[nodiscard]] base::Result<void> cut(Action& action, std::uint64_t size);
+  // Makes the file longer, or cuts it off.
+  [[nodiscard]] base::Result<void> resize(Action& action, std::uint64_t size);
   // Copies clusters inside the file.
   [[nodiscard]] base::Result<void> copy(Action& action, std::uint64_t from, std::uint64_t to,
                                         std::uint64_t length);
 
   // New space of `clusters` clusters behind all that is in the file, as zeros. Nothing where pointers lead there that
-  // are wrong now and would be right then, or where the format ends.
-  [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters);
+  // are wrong now and would be right then, or where the format ends. Pointers that
+  // are about to be replaced, by their findings' rule, do not count.
+  [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters,
+                                                  std::optional<findings::RuleId> replaced = {});
 
   // Clusters that nothing refers to and that are somebody's data by the evidence: they are not freed.
   void spare(std::uint64_t first_cluster, std::uint64_t count) { spared_.push_back({first_cluster, count}); }
   [[nodiscard]] bool spared(std::uint64_t first_cluster, std::uint64_t count) const;
+
+  // Clusters with data of a table that was lost, and which found no place in it: they stay, whatever comes.
+  void keep(std::uint64_t cluster) { kept_.insert(cluster); }
+  [[nodiscard]] std::set<std::uint64_t> take_kept() { return std::exchange(kept_, {}); }
+  // A refcount that this repair raised: that much of it may be taken back without a doubt.
+  void note_raised(std::uint64_t cluster, std::uint64_t stored) { raised_.try_emplace(cluster, stored); }
+  [[nodiscard]] bool raised_above(std::uint64_t cluster, std::uint64_t count) const {
+    const auto known = raised_.find(cluster);
+    return known != raised_.end() && known->second <= count;
+  }
 
   // An L1 table of a snapshot that was given up: it is not lost, and not taken back.
   void abandon(std::uint64_t l1) { abandoned_.push_back(l1); }
@@ -99,14 +114,20 @@ class Draft {
   void await(std::uint64_t entry_offset) { awaited_.push_back(entry_offset); }
   [[nodiscard]] bool awaits(std::uint64_t entry_offset) const;
 
+  // Whether something else claims the table's cluster, and its bytes do not look like a table: nothing is written to it
+  // before it is known whose it is, or before the other one has a place of its own.
+  [[nodiscard]] bool contested(const EntryPlace& place) const;
+
   // What a finding's path names; nothing when it is no entry of a table, or can't be reached.
   [[nodiscard]] std::optional<EntryPlace> entry(std::string_view where) const;
 
  private:
   struct Dangling {  // a pointer past the end of the file
     std::uint64_t begin, end;
+    findings::RuleId rule;  // of its finding
   };
   void look_for_dangling();
+  void look_for_contested();
 
   storage::Overlay overlay_;
   const Options& options_;
@@ -115,9 +136,13 @@ class Draft {
   std::vector<Action> actions_;
   std::vector<Withheld> withheld_;
   std::vector<Dangling> dangling_;
+  std::set<std::uint64_t> contested_;  // clusters
+  std::set<std::uint64_t> no_tables_;  // clusters of something else that L1 entries take for L2 tables
   bool dangling_complete_ = true;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
+  std::unordered_map<std::uint64_t, std::uint64_t> raised_;  // cluster -> refcount before this repair
   std::vector<std::uint64_t> awaited_;
+  std::set<std::uint64_t> kept_;
   std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;
   std::vector<findings::GuestRange> named_;

@@ -24,7 +24,7 @@ Remedied change_words(Draft& draft, RuleId rule, Consent consent, std::string_vi
                       std::uint64_t skip = 0, When when = nullptr) {
   for (const auto& f : draft.found(rule)) {
     const auto entry = draft.entry(f.where);
-    if (!f.host || !entry || (when != nullptr && !when(draft, *entry))) continue;
+    if (!f.host || !entry || draft.contested(*entry) || (when != nullptr && !when(draft, *entry))) continue;
     const std::uint64_t step = entry->l1 ? 8 : draft.geometry().l2_entry_size();
     // A finding names the entries, or, where several claim it, the cluster that one of them leads to.
     const std::uint64_t length = f.host->begin.raw() == entry->offset ? f.host->length : step;
@@ -95,6 +95,27 @@ Remedied apply(Draft& draft, std::span<const BitRemedy> remedies) {
   return {};
 }
 
+// A data file holds each cluster where the guest has it.
+Remedied mend_places(Draft& draft) {
+  const RuleId rule = "datafile/host-offset"_rule;
+  const auto& g = draft.geometry();
+  for (const auto& f : draft.found(rule)) {
+    const auto entry = draft.entry(f.where);
+    if (!entry || entry->l1 || !f.host || draft.contested(*entry)) continue;
+    auto* action = draft.may_act(rule, Consent::choice,
+                                 "lead the entry to the guest's own place of the data file", place_from(f));
+    if (action == nullptr) continue;
+    const std::uint64_t count = f.host->length / g.l2_entry_size();
+    for (std::uint64_t i = 0; i < count && entry->l2_index + i < g.l2_entries(); ++i) {
+      const std::uint64_t at = entry->offset + i * g.l2_entry_size();
+      const std::uint64_t guest = entry->l1_index * g.span() + ((entry->l2_index + i) << g.cluster_bits());
+      const std::uint64_t flags = draft.word(at) & ~format::entry_offset_mask;
+      if (auto done = draft.put_word(*action, at, flags | guest | format::copied_flag); !done) return done;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Remedied mend_copied(Draft& draft) { return apply(draft, copied); }
@@ -102,6 +123,7 @@ Remedied mend_copied(Draft& draft) { return apply(draft, copied); }
 Remedied mend_entry_bits(Draft& draft) {
   if (auto done = apply(draft, bits); !done) return done;
   if (!draft.verdict().geometry) return {};
+  if (auto done = mend_places(draft); !done) return done;
   // Version 2 has no zero flag: what the entry points to is its content.
   return change_words(draft, "l2/zero-flag-v2"_rule, Consent::choice,
                       "clear the zero flag, which version 2 does not have", without_zero_flag);
@@ -146,7 +168,7 @@ Remedied cut_tail(Draft& draft) {
     // What this repair itself took and did not need goes without asking.
     if (auto* action = draft.may_act(f.rule, Consent::frees,
                                      "cut off the unused end of the file, which is zeros", place_from(f))) {
-      if (auto done = draft.cut(*action, f.host->begin.raw()); !done) return done;
+      if (auto done = draft.resize(*action, f.host->begin.raw()); !done) return done;
     }
   }
   return {};

@@ -8,6 +8,8 @@
 
 #include "analyzer/l2_scan.hpp"
 #include "format/compression.hpp"
+#include "repair/l1_search.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
@@ -21,18 +23,33 @@ namespace {
 
 constexpr std::string_view clear_l1 = "give up the L2 table that the entry should lead to";
 constexpr std::string_view clear_l2 = "give up the cluster's content, which can't be reached";
+constexpr std::string_view keep_zeros = "keep the zeros, and forget where they were to be stored";
+constexpr std::string_view look_below = "clear the COPIED flag of an entry that stores nothing";
 constexpr std::string_view count_sectors = "store the number of sectors that the stream has in the file";
+constexpr std::string_view end_table =
+    "let the L2 table end with entries that read as zeros, where the file ends";
 constexpr std::string_view clear_table = "keep the table's entries that make sense, and give up the others";
 
-// The words of an L2 entry that reads as zeros, whatever lies below.
-Remedied read_as_zeros(Draft& draft, Action& action, std::uint64_t at) {
-  const bool v3 = draft.header().has_v3();
-  const bool below = draft.verdict().backing_name.has_value();
-  if (draft.geometry().extended_l2()) {
-    if (auto done = draft.put_word(action, at, 0); !done) return done;
-    return draft.put_word(action, at + 8, below ? 0xffffffffULL << 32 : 0);
-  }
-  return draft.put_word(action, at, v3 && below ? format::zero_flag : 0);
+// An L2 table that the end of the file cuts off: the entries that are there stay, and the file goes on up to the
+// table's end, with entries that read as zeros.
+Remedied complete_table(Draft& draft, const Vacancy& v) {
+  const auto& g = draft.geometry();
+  const std::uint64_t table = v.word & format::entry_offset_mask, eof = draft.image().size();
+  if (table >= eof || table + g.cluster_size() <= eof)
+    return {};  // another entry leads there, and it is done
+  const std::uint64_t first = (eof - table) / g.l2_entry_size();
+  const std::uint64_t guest = v.place.l1_index * g.span() + (first << g.cluster_bits());
+  const std::string layer = v.guest.empty() ? std::string{} : v.guest.front().snapshot;
+  auto* action = draft.may_act(
+      v.rule, Consent::lossy, end_table,
+      {.where = v.where,
+       .guest = {{base::GuestOffset{guest}, (v.place.l1_index + 1) * g.span() - guest, layer}}});
+  if (action == nullptr) return {};
+  if (auto done = draft.resize(*action, table + g.cluster_size()); !done) return done;
+  if (!draft.verdict().backing_name) return {};
+  for (std::uint64_t i = first; i < g.l2_entries(); ++i)
+    if (auto done = read_as_zeros(draft, *action, table + i * g.l2_entry_size()); !done) return done;
+  return {};
 }
 
 constexpr findings::RuleId compressed[] = {
@@ -48,7 +65,7 @@ Remedied cut_streams(Draft& draft) {
   std::vector<std::byte> out(static_cast<std::size_t>(g.cluster_size()));
   for (const auto& f : draft.found("compressed/range-past-eof"_rule)) {
     const auto place = draft.entry(f.where);
-    if (!place || place->l1) continue;
+    if (!place || place->l1 || draft.contested(*place)) continue;
     const format::L2Entry entry{draft.word(place->offset)};
     auto range = g.compressed_range(entry);
     const std::uint64_t begin = range.offset.raw(), eof = draft.image().size();
@@ -65,10 +82,51 @@ Remedied cut_streams(Draft& draft) {
   return {};
 }
 
+// Whether an L1 entry's place holds an L2 table, and no L1 table, whose entries look the same.
+bool leads_to_table(const Draft& draft, std::uint64_t word) {
+  const auto& g = draft.geometry();
+  const std::uint64_t table = word & format::entry_offset_mask;
+  return g.aligned(base::HostOffset{table}) &&
+         l2_looks(draft.bytes(table, g.cluster_size()), g, draft.image().size()).is_one() &&
+         tables_behind(draft, table, g.cluster_size() / 8) == 0;
+}
+
+// Tables that were cut off with the end of the file. While other lost tables are there, which an empty entry could be
+// taken for the place of, each entry gets a table that says that nothing is left.
+Remedied replace_cut_tables(Draft& draft, std::span<const Vacancy> cut) {
+  constexpr std::size_t most = 64;  // tables that are made
+  const auto& g = draft.geometry();
+  const bool others =
+      std::ranges::any_of(draft.verdict().orphans, [](const auto& orphan) { return !orphan.is_l1; });
+  if (cut.empty() || !draft.allows(Consent::lossy) || (others && cut.size() > most)) {
+    for (const auto& v : cut)
+      draft.withhold(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
+    return {};
+  }
+  for (const auto& v : cut) {
+    std::uint64_t word = 0;
+    if (others) {
+      const auto room = draft.take(1, v.rule);
+      if (!room) return {};
+      word = *room | format::copied_flag;
+    }
+    auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
+    if (draft.verdict().backing_name && word != 0)
+      for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
+        if (auto done =
+                read_as_zeros(draft, *action, (word & format::entry_offset_mask) + i * g.l2_entry_size());
+            !done)
+          return done;
+    if (auto done = draft.put_word(*action, v.place.offset, word); !done) return done;
+  }
+  return {};
+}
+
 // A table over which something else was written: entries that can't be right are given up.
 Remedied thin_out(Draft& draft, const Vacancy& v) {
   const auto& g = draft.geometry();
   const std::uint64_t table = v.word & format::entry_offset_mask;
+  if (draft.contested(EntryPlace{.offset = table})) return {};
   auto bytes = draft.bytes(table, g.cluster_size());
   const analyzer::ScanRules rules{.geometry = g,
                                   .eof = draft.image().size(),
@@ -98,7 +156,7 @@ Remedied part_tables(Draft& draft) {
     });
     for (const auto i : others) {
       const std::uint64_t at = l1.offset + i * 8;
-      if (draft.awaits(at)) continue;
+      if (draft.awaits(at) || draft.contested(EntryPlace{.offset = at, .l1 = true})) continue;
       const std::uint64_t span = draft.geometry().span();
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
                                        {.where = fmt::format("{}l1[{}]", l1.prefix, i),
@@ -109,14 +167,41 @@ Remedied part_tables(Draft& draft) {
   return {};
 }
 
+// An entry with nothing but the COPIED flag: QEMU shows what lies below, and nothing that was lost belongs there.
+Remedied clear_lone_flag(Draft& draft, const Vacancy& v) {
+  auto* action = draft.may_act(v.rule, Consent::choice, look_below,
+                               {.where = v.where,
+                                .guest = v.guest,
+                                .evidence = "no lost cluster belongs there; a guest sees what lies below already"});
+  return action == nullptr ? Remedied{} : draft.put_word(*action, v.place.offset, v.word & ~format::copied_flag);
+}
+
 }  // namespace
 
 Remedied give_up(Draft& draft) {
   if (!draft.verdict().geometry) return {};
-  for (const auto& v : vacancies(draft, true)) {
-    if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule) continue;
+  std::vector<Vacancy> cut;
+  for (const auto& v : vacancies(draft, true, true)) {
+    if (draft.awaits(v.place.offset) || v.rule == "l1/copied-without-offset"_rule || draft.contested(v.place))
+      continue;
     if (v.rule == "l2/table-implausible"_rule) {
       if (auto done = thin_out(draft, v); !done) return done;
+      continue;
+    }
+    if (v.rule == "l1/points-at-metadata"_rule && leads_to_table(draft, v.word)) {
+      draft.withhold(
+          v.rule, Consent::none, clear_l1,
+          {.where = v.where,
+           .guest = v.guest,
+           .evidence = "it leads to what looks like its table: what else lies there may be wrong"});
+      continue;
+    }
+    if (v.rule == "l1/entry-partial-eof"_rule) {
+      if (auto done = complete_table(draft, v); !done) return done;
+      continue;
+    }
+    if (v.cut && v.rule == "l1/entry-past-eof"_rule) {
+      cut.push_back(v);
       continue;
     }
     // Of entries that share a table, the first keeps it; a finding names a few of the others only.
@@ -124,11 +209,18 @@ Remedied give_up(Draft& draft) {
     if (auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest}))
       if (auto done = draft.put_word(*action, v.place.offset, 0); !done) return done;
   }
+  if (auto done = replace_cut_tables(draft, cut); !done) return done;
   if (auto done = part_tables(draft); !done) return done;
-  for (const auto& v : vacancies(draft, false)) {
+  for (const auto& v : vacancies(draft, false, true)) {
     const bool has_content = v.shared || v.rule == "l2/points-at-metadata"_rule;  // see separate.cpp
-    if (has_content || draft.awaits(v.place.offset)) continue;
-    auto* action = draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
+    if (has_content || draft.awaits(v.place.offset) || draft.contested(v.place)) continue;
+    if (v.rule == "l2/copied-without-offset"_rule) {
+      if (auto done = clear_lone_flag(draft, v); !done) return done;
+      continue;
+    }
+    auto* action = reads_as_zeros(draft, v.place.offset)
+                       ? draft.may_act(v.rule, Consent::lossless, keep_zeros, {.where = v.where, .guest = v.guest})
+                       : draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;
   }
@@ -137,7 +229,7 @@ Remedied give_up(Draft& draft) {
   for (const auto rule : compressed)
     for (const auto& f : draft.found(rule)) {
       const auto place = draft.entry(f.where);
-      if (!place || place->l1) continue;
+      if (!place || place->l1 || draft.contested(*place)) continue;
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l2, place_from(f)))
         if (auto done = read_as_zeros(draft, *action, place->offset); !done) return done;
     }

@@ -7,11 +7,13 @@
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
+#include "analyzer/stored_refcounts.hpp"
 #include "format/extensions.hpp"
 #include "repair/content_codec.hpp"
 #include "repair/extension_area.hpp"
 #include "repair/field_places.hpp"
 #include "repair/owned_clusters.hpp"
+#include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -29,6 +31,7 @@ constexpr std::uint64_t name_offset_at = place_of_field<&format::HeaderV2::backi
 constexpr std::uint64_t name_size_at = place_of_field<&format::HeaderV2::backing_file_size>();
 constexpr std::uint64_t size_at = place_of_field<&format::HeaderV2::size>();
 constexpr std::uint64_t crypt_at = place_of_field<&format::HeaderV2::crypt_method>();
+constexpr std::uint64_t refcount_table_at = place_of_field<&format::HeaderV2::refcount_table_offset>();
 constexpr std::uint64_t l1_size_at = place_of_field<&format::HeaderV2::l1_size>();
 constexpr std::uint64_t length_at = place_of_field<&format::HeaderV3::header_length>();
 constexpr std::uint64_t compression_at = place_of_field<&format::HeaderAdditional::compression_type>();
@@ -181,16 +184,49 @@ Remedied mend_size(Draft& draft) {
 // More L1 entries than the disk needs, and what is behind the needed ones is something else: QEMU leaves such
 // a table when a disk shrinks, but then it is all there and belongs to nobody else.
 Remedied mend_l1_size(Draft& draft) {
-  const auto* why =
-      first_of(draft, {"header/l1-size-limit"_rule, "l1/table-past-eof"_rule, "overlap/active-l1"_rule});
   const auto& g = draft.geometry();
   const auto& v2 = draft.header().v2;
   const std::uint64_t needed = g.l1_entries(v2.size);
+  const auto* why =
+      first_of(draft, {"header/l1-size-limit"_rule, "l1/table-past-eof"_rule, "overlap/active-l1"_rule});
+  if (why == nullptr) why = strange_behind(draft, "l1[", needed);
   const std::uint64_t end = v2.l1_table_offset.raw() + needed * 8;
   if (why == nullptr || needed == 0 || needed >= v2.l1_size || needed > format::limits::max_l1_entries ||
       end > draft.image().size() || l1_looks(draft.image(), g, v2.l1_table_offset, needed).is_none())
     return {};
   return set(draft, *why, l1_size_at, static_cast<std::uint32_t>(needed), "the disk needs no more");
+}
+
+// A refcount table that the header does not lead to is known by its counting itself, its block and the header once.
+Remedied mend_refcount_table(Draft& draft) {
+  const auto& g = draft.geometry();
+  const auto evidence = [&](std::uint64_t at) {
+    return analyzer::StoredRefcounts(draft.image(), g, base::HostOffset{at}).self_evidence();
+  };
+  constexpr unsigned certain = 3;
+  const auto* why = first_of(draft, {"refcount/table-offset-zero"_rule, "refcount/table-offset-unaligned"_rule,
+                                     "refcount/table-past-eof"_rule});
+  // It may also lead to something that is no table: then its entries show it.
+  if (why == nullptr && evidence(draft.header().v2.refcount_table_offset.raw()) < certain)
+    why = first_of(draft, {"refcount/block-past-eof"_rule, "refcount/block-unaligned"_rule,
+                           "refcount/table-entry-reserved"_rule, "refcount/block-overlap"_rule,
+                           "refcount/block-implausible"_rule, "refcount/block-shared"_rule,
+                           "overlap/refcount-table"_rule});
+  const std::uint64_t clusters = draft.header().v2.refcount_table_clusters;
+  if (why == nullptr || clusters == 0 || clusters * g.cluster_size() > format::limits::max_refcount_table)
+    return {};
+  constexpr std::uint64_t most = 4096;  // clusters that are looked at: tables are made at the beginning
+  std::optional<std::uint64_t> found;
+  for (std::uint64_t c = 1; c < std::min(most, g.clusters(draft.image().size())); ++c) {
+    const std::uint64_t at = c << g.cluster_bits();
+    if (draft.image().extent(at).hole) continue;
+    if (evidence(at) < certain) continue;
+    if (found) return {};
+    found = at;
+  }
+  if (!found) return {};
+  return set(draft, *why, refcount_table_at, *found,
+             "the table there counts itself, its first block and the header once");
 }
 
 // The backing file's name: readable text that begins at `at`, and its length; 0 when there is none.
@@ -216,7 +252,17 @@ Remedied mend_backing_name(Draft& draft) {
   std::uint64_t at = v2.backing_file_offset.raw();
   if (at < list.end || at >= cluster.size() || name_length(cluster, at) == 0) at = list.end;
   const std::uint32_t length = name_length(cluster, at);
-  if (length == 0) return {};
+  if (length == 0) {
+    const bool format_known = std::ranges::any_of(list.list, [](const auto& e) {
+      return e.type == static_cast<std::uint32_t>(ExtensionType::backing_format);
+    });
+    if (format_known || !base::all_zero(std::span(cluster).subspan(static_cast<std::size_t>(list.end))))
+      return {};
+    const std::string evidence =
+        "behind the extensions stands no name, and no format of a backing file is told";
+    if (auto done = set(draft, *why, name_offset_at, std::uint64_t{0}, evidence); !done) return done;
+    return set(draft, *why, name_size_at, std::uint32_t{0}, evidence);
+  }
   const std::string evidence = fmt::format("behind the extensions stands a name of {} bytes", length);
   if (auto done = set(draft, *why, name_offset_at, at, evidence); !done) return done;
   return set(draft, *why, name_size_at, length, evidence);
@@ -227,7 +273,7 @@ Remedied mend_backing_name(Draft& draft) {
 Remedied mend_header_fields(Draft& draft) {
   if (!draft.verdict().geometry || !draft.verdict().header || draft.verdict().inferred) return {};
   for (const auto mend : {mend_version, mend_length, mend_extended, mend_compression, mend_crypt,
-                          mend_l1_size, mend_size, mend_backing_name})
+                          mend_l1_size, mend_size, mend_refcount_table, mend_backing_name})
     if (auto done = mend(draft); !done) return done;
   return {};
 }

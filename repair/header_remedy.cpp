@@ -6,7 +6,10 @@
 #include <fmt/format.h>
 
 #include "repair/content_codec.hpp"
+#include "repair/data_file_evidence.hpp"
+#include "repair/header_model.hpp"
 #include "repair/l1_search.hpp"
+#include "repair/luks_region.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -48,14 +51,35 @@ Remedied write_what_was_inferred(Draft& draft) {
     for (const auto& f : draft.found(rule)) {
       auto header = *verdict.header;
       if (rule == "header/version-misflagged"_rule) continue;
-      auto* action = draft.may_act(rule, Consent::choice, write_header, place_from(f, f.detail));
+      const auto by_model = header_by_model(draft);
+      if (!by_model) return std::unexpected(by_model.error());
+      const auto& model = verdict.header_lost ? *by_model : std::nullopt;
+      auto* action =
+          draft.may_act(rule, Consent::choice, write_header,
+                        place_from(f, model ? f.detail + "; the rest is the template's" : f.detail));
       if (action == nullptr) return {};
+      if (model) return draft.put(*action, 0, *model);
+      const auto outside = verdict.header_lost && header.has_v3() ? disk_in_data_file(draft) : std::nullopt;
+      if (outside) {
+        header.v3.incompatible_features |= format::incompatible_word["external_data_file"].mask();
+        header.v2.size = std::max(header.v2.size, *outside);
+      }
       if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {
         header.v3.incompatible_features |= format::incompatible_word["compression_type"].mask();
         header.v3.header_length = format::header_known_length;
         header.additional.compression_type = static_cast<std::uint8_t>(format::Compression::zstd);
       }
+      const auto luks =
+          verdict.header_lost && header.v2.crypt_method == 0 ? find_luks_region(draft) : std::nullopt;
+      if (luks) header.v2.crypt_method = static_cast<std::uint32_t>(format::CryptMethod::luks);
       auto bytes = encoded(header);
+      if (luks) {
+        const auto add = [&](const auto& record) { bytes.insert(bytes.end(), record.begin(), record.end()); };
+        add(format::encode(
+            format::ExtensionHeader{.type = static_cast<std::uint32_t>(format::ExtensionType::encryption),
+                                    .length = format::disk_size<format::EncryptionExtension>}));
+        add(format::encode(*luks));
+      }
       if (verdict.header_lost) bytes.resize(static_cast<std::size_t>(draft.geometry().cluster_size()));
       return draft.put(*action, 0, bytes);
     }
@@ -85,7 +109,8 @@ Remedied find_l1(Draft& draft) {
     found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
     if (!found) return {};
   }
-  const auto& finding = draft.found(*why).front();
+  auto finding = draft.found(*why).front();
+  finding.guest = {{base::GuestOffset{0}, draft.header().v2.size, ""}};  // another table shows another disk
   const auto& g = draft.geometry();
   const std::uint64_t entries = g.l1_entries(draft.header().v2.size);
   if (entries == 0 || entries > format::limits::max_l1_entries) return {};
@@ -126,7 +151,7 @@ Remedied find_l1(Draft& draft) {
     draft.withhold(*why, Consent::choice, empty_l1, place_from(finding));
     return {};
   }
-  const auto room = draft.take(g.clusters(entries * 8));
+  const auto room = draft.take(g.clusters(entries * 8), "l1/table-past-eof"_rule);
   if (!room) return {};
   auto* action = draft.may_act(*why, Consent::choice, empty_l1,
                                place_from(finding, "no L1 table was found, but L2 tables were"));

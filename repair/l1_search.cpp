@@ -20,6 +20,7 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
   const auto& g = draft.geometry();
   const std::uint64_t eof = draft.image().size();
   L1Candidate candidate{.offset = offset};
+  std::uint64_t named = 0, empty = 0;
   if (entries == 0 || entries > most_entries || offset == 0 || offset % g.cluster_size() != 0 ||
       offset >= eof || entries * 8 > eof - offset)
     return candidate;
@@ -33,10 +34,16 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
                             table % g.cluster_size() == 0 && table < eof;
       if (!possible) return {.offset = offset};
       candidate.copied += (word & format::copied_flag) != 0 ? 1U : 0U;
-      if (candidate.tables < most_tables && l2_looks(draft.bytes(table, g.cluster_size()), g, eof).is_one())
+      if (++named > most_tables) continue;
+      const auto l2 = draft.bytes(table, g.cluster_size());
+      if (l2_looks(l2, g, eof).is_one())
         ++candidate.tables;
+      else if (base::all_zero(l2))
+        ++empty;
     }
   }
+  // An L2 table's entries look the same, and some of the data that they lead to may look like a table.
+  if ((candidate.tables + empty) * 2 < std::min(named, most_tables)) return {.offset = offset};
   return candidate;
 }
 
@@ -62,20 +69,39 @@ std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint6
   return judge(draft, offset, entries).tables;
 }
 
+std::span<const findings::RuleId> strange_entries() {
+  static constexpr findings::RuleId list[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
+                                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
+                                              "l1/points-at-metadata"_rule};
+  return list;
+}
+
+const findings::Finding* strange_behind(const Draft& draft, std::string_view where, std::uint64_t needed) {
+  for (const auto rule : strange_entries())
+    for (const auto& f : draft.found(rule)) {
+      if (!std::string_view(f.where).starts_with(where)) continue;
+      // "l1[1].l2" is a table, and the entry names it.
+      const auto entry = draft.entry(std::string_view(f.where).substr(0, f.where.find(".l2")));
+      if (entry && entry->l1_index >= needed) return &f;
+    }
+  return nullptr;
+}
+
 std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) {
   std::optional<L1Candidate> best;
   bool several = false;
   const std::uint64_t cluster = draft.geometry().cluster_size();
   const auto rank = [](const L1Candidate& c) { return std::tuple(c.tables, c.copied); };
-  for (const auto& f : draft.found("refcount/leak"_rule)) {
-    if (!f.host) continue;
-    for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
-      const auto candidate = judge(draft, at, entries);
-      if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
-      several = best && rank(candidate) == rank(*best);
-      best = candidate;
+  for (const auto rule : {"refcount/leak"_rule, "refcount/leak-holds-table"_rule})
+    for (const auto& f : draft.found(rule)) {
+      if (!f.host) continue;
+      for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
+        const auto candidate = judge(draft, at, entries);
+        if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
+        several = best && best->offset != at && rank(candidate) == rank(*best);
+        best = candidate;
+      }
     }
-  }
   return several ? std::nullopt : best;
 }
 

@@ -1,13 +1,19 @@
 // L1 tables by their content, where what should lead to one leads to something else. Promises: only clusters
 // that nothing refers to are candidates; a table counts when all its entries lead to clusters of the file, at
-// least one of which is an L2 table; two candidates that are as good as each other are none.
+// least one of which is an L2 table, and at least half of which may be; two candidates that are as good as
+// each other are none.
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string_view>
 
 #include "repair/draft.hpp"
 
 namespace cowvet::repair {
+
+// What is said of an L1 entry that is something else.
+[[nodiscard]] std::span<const findings::RuleId> strange_entries();
 
 struct L1Candidate {
   std::uint64_t offset = 0;
@@ -19,6 +25,10 @@ struct L1Candidate {
 [[nodiscard]] std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
 // Whether the table is one, and some of its L2 tables lie behind the file's end: it is right where it is.
 [[nodiscard]] bool cut_off(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
+// Of the table whose entries findings name as `where` and a number: one that tells of an entry behind the needed ones that
+// it is something else; null when there is none.
+[[nodiscard]] const findings::Finding* strange_behind(const Draft& draft, std::string_view where,
+                                                      std::uint64_t needed);
 [[nodiscard]] std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries);
 
 }  // namespace cowvet::repair

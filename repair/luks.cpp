@@ -10,6 +10,7 @@
 
 #include "analyzer/luks_checks.hpp"
 #include "repair/extension_area.hpp"
+#include "repair/luks_region.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -24,28 +25,6 @@ constexpr std::string_view write_place = "lead the header to the LUKS header tha
 constexpr std::string_view write_field = "write the value that this field has in every image";
 constexpr std::string_view write_name = "write the name that programs use unless told otherwise";
 
-// The file's clusters that begin as a LUKS header does: the first, and whether there are more.
-std::optional<std::uint64_t> find_region(const Draft& draft) {
-  std::optional<std::uint64_t> found;
-  const std::uint64_t step = draft.geometry().cluster_size();
-  for (std::uint64_t at = step; at + format::luks_header_size <= draft.image().size();) {
-    const auto extent = draft.image().extent(at);
-    if (extent.hole) {
-      at = std::max(at + step, extent.end / step * step);
-      continue;
-    }
-    if (std::ranges::equal(draft.bytes(at, format::luks_magic.size()), format::luks_magic)) {
-      const auto luks = format::decode_luks(draft.bytes(at, format::luks_header_size));
-      if (luks && analyzer::is_luks1(*luks) && analyzer::payload_of(*luks)) {
-        if (found) return std::nullopt;
-        found = at;
-      }
-    }
-    at += step;
-  }
-  return found;
-}
-
 Remedied mend_place(Draft& draft) {
   constexpr RuleId rules[] = {"crypt/header-offset"_rule, "crypt/header-length-min"_rule,
                               "crypt/header-length-max"_rule, "luks/magic"_rule,
@@ -56,19 +35,16 @@ Remedied mend_place(Draft& draft) {
   if (why == std::end(rules) || extension == nullptr ||
       extension->data.size() != format::disk_size<format::EncryptionExtension>)
     return {};
-  const auto region = find_region(draft);
+  const auto region = find_luks_region(draft);
   if (!region) return {};
-  const auto luks = format::decode_luks(draft.bytes(*region, format::luks_header_size));
-  const auto payload = analyzer::payload_of(*luks);
-  const auto wanted =
-      format::encode(format::EncryptionExtension{.offset = base::HostOffset{*region}, .length = *payload});
+  const auto wanted = format::encode(*region);
   if (std::ranges::equal(wanted, extension->data)) return {};
   extension->data.assign(wanted.begin(), wanted.end());
   auto* action =
       draft.may_act(*why, Consent::choice, write_place,
                     place_from(draft.found(*why).front(),
                                fmt::format("the only LUKS header of the file is at {:#x}, and takes {} bytes",
-                                           *region, *payload)));
+                                           region->offset.raw(), region->length)));
   if (action == nullptr) return {};
   auto done = write_extension_list(draft, *action, extensions);
   return done ? Remedied{} : Remedied{std::unexpected(done.error())};

@@ -30,6 +30,10 @@ void each_word(const storage::Device& device, base::HostOffset begin, std::uint6
     bytes.resize(static_cast<std::size_t>(count * 8));
     const auto place = begin.plus(at * 8);
     if (!place || place->raw() >= device.size()) return;
+    if (const auto extent = device.extent(place->raw()); extent.hole && extent.end >= place->raw() + 8) {
+      at += (extent.end - place->raw()) / 8;
+      continue;
+    }
     (void)device.read(place->raw(), bytes);  // what can't be read is zeros: it names nothing
     const base::BigEndianTable<std::uint64_t> table(bytes);
     for (std::size_t i = 0; i < table.size(); ++i)

@@ -21,6 +21,13 @@ enum class Level : std::uint8_t {
   all,       // also takes the best supported of several answers
 };
 
+// The backing file under another name.
+struct Reconnection {
+  std::string name;      // as the image is to store it: raw bytes
+  std::string evidence;  // that it is the file
+  bool proved = false;   // by what it holds
+};
+
 struct Options {
   Level level = Level::lossless;
   bool allow_loss = false;  // with Level::all: also what gives up data that can't be reached
@@ -28,6 +35,9 @@ struct Options {
   bool assume_qcow2 = false;
   std::string path{};                          // of the image, for relative names; may be empty
   const storage::Device* data_file = nullptr;  // the external data file; read only
+  // An image that was made like this one: its header tells what a lost one's content does not.
+  const storage::Device* model = nullptr;
+  const Reconnection* reconnect = nullptr;
 };
 
 // Bytes of the file that an action changes. `before` and `after` are cut to their first bytes.

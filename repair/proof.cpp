@@ -58,7 +58,9 @@ class Comparison {
     };
     if (auto both = find([&](const Layer& l) { return l.snapshot == layer.snapshot && l.l1 == layer.l1; }))
       return both;
-    if (auto id = find([&](const Layer& l) { return l.snapshot == layer.snapshot; })) return id;
+    const auto same_id = [&](const Layer& l) { return l.snapshot == layer.snapshot; };
+    if (const auto& old = before_.layers(); std::count_if(old.begin() + 1, old.end(), same_id) == 1)
+      if (auto id = find(same_id)) return id;
     return find([&](const Layer& l) { return l.l1 == layer.l1; });
   }
 

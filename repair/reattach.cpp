@@ -10,7 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "analyzer/census.hpp"
+#include "repair/generations.hpp"
+#include "repair/lost_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
@@ -24,7 +25,7 @@ namespace {
 
 constexpr std::string_view put_table = "put the lost L2 table back";
 constexpr std::string_view put_cluster = "put the lost data cluster back";
-constexpr std::size_t most_leaks = 1U << 20;  // clusters that a place is looked for
+constexpr std::size_t most_entries = 1U << 20;  // of an L1 table that lost ones are put back to
 
 // Whether a damaged word differs so little from one that names `offset` that this is what it was: by one bit,
 // or by less than a cluster.
@@ -62,6 +63,7 @@ class Reattachment {
 
   Remedied put(findings::RuleId rule, std::string_view what, const EntryPlace& entry, std::uint64_t to,
                Place place) {
+    if (draft_.contested(entry)) return {};
     auto* action = draft_.may_act(rule, Consent::choice, what, std::move(place));
     if (action == nullptr) {
       draft_.await(entry.offset);
@@ -72,7 +74,7 @@ class Reattachment {
   }
 
   Remedied put_tables() {
-    auto open = vacancies(draft_, true);
+    auto open = vacancies(draft_, true, true);
     std::vector<const analyzer::Orphan*> orphans;
     for (const auto& orphan : draft_.verdict().orphans)
       if (!orphan.is_l1) orphans.push_back(&orphan);
@@ -82,8 +84,9 @@ class Reattachment {
     for (const auto* orphan : orphans) {
       const std::uint64_t offset = orphan->cluster << g_.cluster_bits();
       // The damaged entry itself is the best witness.
-      const auto like =
-          std::ranges::find_if(open, [&](const Vacancy& v) { return !resembles(v.word, offset).empty(); });
+      auto like = std::ranges::find_if(
+          open, [&](const Vacancy& v) { return !v.shared && !resembles(v.word, offset).empty(); });
+      if (like == open.end()) like = of_those_that_share(open, offset, tables);
       if (like != open.end()) {
         if (auto done =
                 put(like->rule, put_table, like->place, offset,
@@ -118,13 +121,47 @@ class Reattachment {
         return done;
       if (vacancy != open.end()) open.erase(vacancy);
     }
-    std::erase_if(open, [](const Vacancy& v) { return v.shared; });
+    std::erase_if(open, [](const Vacancy& v) { return v.shared || v.cut; });
     if (rest.size() == 1 && open.size() == 1)
       return put(open.front().rule, put_table, open.front().place, rest.front()->cluster << g_.cluster_bits(),
                  {.where = open.front().where,
                   .guest = open.front().guest,
                   .evidence = "it is the only lost table, and this the only entry that leads nowhere"});
     return put_in_order(rest, open);
+  }
+  // Of entries that name one table, and of which any may be the damaged one, that which another layer's table at the
+  // same index is most like this one.
+  [[nodiscard]] std::vector<Vacancy>::iterator of_those_that_share(std::vector<Vacancy>& open,
+                                                                   std::uint64_t offset,
+                                                                   const std::vector<L1Table>& tables) const {
+    auto best = open.end();
+    std::uint64_t most = 0;
+    for (auto v = open.begin(); v != open.end(); ++v) {
+      if (!v->shared || resembles(v->word, offset).empty()) continue;
+      std::uint64_t alike = 0;
+      for (const auto& l1 : tables) {
+        if (l1.offset == v->place.table || v->place.l1_index >= l1.entries) continue;
+        const std::uint64_t other =
+            draft_.word(l1.offset + v->place.l1_index * 8) & format::entry_offset_mask;
+        alike = std::max(alike, entries_alike(offset, other));
+      }
+      if (alike == most) best = open.end();
+      if (alike > most) {
+        most = alike;
+        best = v;
+      }
+    }
+    return best;
+  }
+  // Entries of two tables that name the same cluster.
+  [[nodiscard]] std::uint64_t entries_alike(std::uint64_t one, std::uint64_t other) const {
+    if (other == 0 || other == one || !g_.aligned(base::HostOffset{other})) return 0;
+    const auto a = draft_.bytes(one, g_.cluster_size()), b = draft_.bytes(other, g_.cluster_size());
+    const base::BigEndianTable<std::uint64_t> words(a), others(b);
+    std::uint64_t alike = 0;
+    for (std::size_t i = 0; i < words.size(); i += static_cast<std::size_t>(g_.l2_entry_size() / 8))
+      alike += words[i] != 0 && ((words[i] ^ others[i]) & format::entry_offset_mask) == 0 ? 1U : 0U;
+    return alike;
   }
   // Whether the check found one place for the lost table, which no other one wants.
   [[nodiscard]] bool alone(const analyzer::Orphan& orphan) const {
@@ -140,7 +177,14 @@ class Reattachment {
   Remedied put_in_order(std::span<const analyzer::Orphan* const> lost, std::span<const Vacancy> open) {
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
-    if (lost.empty() || entries > most_leaks) return {};
+    const std::uint64_t begin = v2.l1_table_offset.raw(), eof = draft_.image().size();
+    if (lost.empty() || entries > most_entries || !g_.aligned(v2.l1_table_offset) || begin == 0 ||
+        begin > eof || entries * 8 > eof - begin)
+      return {};
+    // Of one place at several times only one table is the disk's.
+    std::vector<std::uint64_t> tables;
+    for (const auto* orphan : lost) tables.push_back(orphan->cluster << g_.cluster_bits());
+    if (generations(draft_, tables).size() != tables.size()) return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
@@ -174,22 +218,6 @@ class Reattachment {
     findings::GuestRange guest;
   };
 
-  Remedied collect_leaks() {
-    const analyzer::Options how{.jobs = draft_.options().jobs, .assume_qcow2 = draft_.options().assume_qcow2};
-    std::unordered_set<std::uint64_t> tables;
-    for (const auto& orphan : draft_.verdict().orphans) tables.insert(orphan.cluster);
-    const std::uint64_t end = draft_.image().size() / g_.cluster_size();
-    const analyzer::CensusUse use{.owned = [](auto, auto, auto) {},
-                                  .wrong =
-                                      [&](const analyzer::Mismatch& m) {
-                                        if (m.label.kind != analyzer::Kind::free || m.stored != 1) return;
-                                        for (std::uint64_t c = m.first; c < m.first + m.count && c < end; ++c)
-                                          if (leaks_.size() < most_leaks && !tables.contains(c))
-                                            leaks_.push_back(c);
-                                      }};
-    return analyzer::take_census(draft_.image(), how, draft_.progress(), use);
-  }
-
   // For each lost cluster the entries beside those that lead to its neighbours in the file.
   void find_spots(std::span<const Vacancy> open) {
     std::unordered_map<std::uint64_t, std::uint64_t>
@@ -200,13 +228,15 @@ class Reattachment {
       if (!lost.contains(cluster + 1)) wanted[cluster + 1] |= 2;
     }
     std::unordered_set<std::uint64_t> vacant;
-    for (const auto& v : open) vacant.insert(v.place.offset);
+    for (const auto& v : open)
+      if (!v.cut) vacant.insert(v.place.offset);
     for_each_table(draft_, [&](const L2Table& table) {
       for (std::uint64_t i = 0; i < g_.l2_entries(); ++i) {
         const format::L2Entry entry{table.word(g_, i)};
         if (entry.compressed() || entry.offset().raw() == 0 || !g_.aligned(entry.offset())) continue;
         const auto found = wanted.find(entry.offset().raw() >> g_.cluster_bits());
-        if (found == wanted.end()) continue;
+        // What may be wrong itself is no witness.
+        if (found == wanted.end() || vacant.contains(table.offset + i * g_.l2_entry_size())) continue;
         // A run of lost clusters behind (or before) this one, entry by entry.
         for (const bool behind : {true, false}) {
           if ((found->second & (behind ? 1 : 2)) == 0) continue;
@@ -239,21 +269,24 @@ class Reattachment {
 
   Remedied put_clusters() {
     if (draft_.header().external_data_file() || draft_.verdict().inferred) return {};
-    auto open = vacancies(draft_, false);
+    auto open = vacancies(draft_, false, true);
     if (open.empty() && draft_.verdict().summary.of("refcount/leak"_rule).findings == 0) return {};
-    if (auto done = collect_leaks(); !done) return done;
+    auto lost = lost_clusters(draft_, Counted::once);
+    if (!lost) return std::unexpected(lost.error());
+    leaks_ = std::move(*lost);
     if (leaks_.empty()) return {};
     find_spots(open);
     std::vector<std::uint64_t> rest;
     // Until no cluster has a single place any more: each that gets one narrows the others' choice.
     const auto vacancy_at = [&](std::uint64_t offset) {
-      return std::ranges::find_if(open, [&](const Vacancy& v) { return v.place.offset == offset; });
+      return std::ranges::find_if(open, [&](const Vacancy& v) { return !v.cut && v.place.offset == offset; });
     };
     std::unordered_set<std::uint64_t> used;
     for (const auto cluster : leaks_) {
       const std::uint64_t offset = cluster << g_.cluster_bits();
+      // Entries that share a cluster are alike: the damaged one of them can't be told by what it says.
       const auto like = std::ranges::find_if(open, [&](const Vacancy& v) {
-        return !used.contains(v.place.offset) && !resembles(v.word, offset).empty();
+        return !v.shared && !used.contains(v.place.offset) && !resembles(v.word, offset).empty();
       });
       const Vacancy* vacancy = like == open.end() ? nullptr : &*like;
       std::string evidence = vacancy != nullptr ? resembles(vacancy->word, offset) : "";
@@ -290,7 +323,7 @@ class Reattachment {
       used.insert(vacancy->place.offset);
       if (auto done = restore(*vacancy, offset, std::move(evidence)); !done) return done;
     }
-    std::erase_if(open, [&](const Vacancy& v) { return used.contains(v.place.offset) || v.shared; });
+    std::erase_if(open, [&](const Vacancy& v) { return used.contains(v.place.offset) || v.shared || v.cut; });
     if (rest.size() == 1 && open.size() == 1)
       return restore(open.front(), rest.front() << g_.cluster_bits(),
                      "it is the only lost cluster, and this the only entry that leads nowhere");

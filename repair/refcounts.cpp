@@ -102,7 +102,8 @@ class Refcounts {
       for (const auto& f : draft_.found(rule))
         if (std::ranges::any_of(f.owners, [](const auto& owner) { return owner.where == "refcount_table"; }))
           why_table_ = rule;
-    if (draft_.any("refcount/overflow"_rule) && draft_.header().has_v3()) {
+    // Not before what should not be shared has been parted.
+    if (lowers_ == Lowers::yes && draft_.any("refcount/overflow"_rule) && draft_.header().has_v3()) {
       while (order_ < format::limits::max_refcount_order && most_owners() > max_of(order_)) ++order_;
       if (order_ != g_.refcount_order()) why_table_ = "refcount/overflow"_rule;
     }
@@ -246,7 +247,8 @@ class Refcounts {
     Place place{.where = m.count == 1 ? fmt::format("cluster[{}]", m.first)
                                       : fmt::format("cluster[{}]..[{}]", m.first, m.first + m.count - 1)};
     const auto what = rises ? raise : !inside ? forget : free ? release : lower;
-    if (!rises && inside) {
+    const bool own = !rises && !free && raised_here(m);
+    if (!rises && inside && !own) {
       const bool held = m.label.kind == Kind::l2 && draft_.any("l1/entry-lost"_rule);
       if (draft_.doubtful() || held || draft_.spared(m.first, m.count)) {
         place.evidence = "it may be somebody's data: what is lost is looked for first";
@@ -254,8 +256,11 @@ class Refcounts {
         return {};
       }
     }
-    auto* action = draft_.may_act(rule, rises ? Consent::lossless : Consent::frees, what, std::move(place));
+    auto* action =
+        draft_.may_act(rule, rises || own ? Consent::lossless : Consent::frees, what, std::move(place));
     if (action == nullptr) return {};
+    if (rises)
+      for (std::uint64_t c = m.first; c < m.first + m.count; ++c) draft_.note_raised(c, m.stored);
     if (index != index_) {
       index_ = index;
       block_ = draft_.bytes(blocks_[index] & format::entry_offset_mask, g_.cluster_size());
@@ -270,12 +275,19 @@ class Refcounts {
         *action, (blocks_[index] & format::entry_offset_mask) + from,
         std::span(block_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)));
   }
+  // What this repair itself raised too far, since entries shared clusters then that do not any more.
+  [[nodiscard]] bool raised_here(const Mismatch& m) const {
+    for (std::uint64_t c = m.first; c < m.first + m.count; ++c)
+      if (!draft_.raised_above(c, m.label.refs)) return false;
+    return true;
+  }
   // Clusters that a block's bytes count as free though they have content, and no owner: they become counted.
   void count_unexplained(std::uint64_t index, std::vector<std::byte>& bytes) {
     if (order_ != g_.refcount_order()) return;  // the old refcounts were readable
-    bytes.resize(static_cast<std::size_t>(g_.cluster_size()));
     const std::uint64_t first = index * entries_of(order_);
     const std::uint64_t end = std::min(first + entries_of(order_), base::divide_up(eof_, g_.cluster_size()));
+    if (first >= end) return;  // an entry of a damaged table, whose block would count nothing
+    bytes.resize(static_cast<std::size_t>(g_.cluster_size()));
     std::vector<std::byte> content(static_cast<std::size_t>(g_.cluster_size()));
     for (std::uint64_t cluster = first; cluster < end;) {
       const auto extent = draft_.image().extent(cluster * g_.cluster_size());
@@ -362,10 +374,12 @@ class Refcounts {
   }
   // Entries that lead nowhere and count nothing.
   Remedied drop_entries() {
-    const auto& v2 = draft_.header().v2;
+    const std::uint64_t table = draft_.header().v2.refcount_table_offset.raw();
+    const auto bytes = draft_.bytes(table, blocks_.size() * 8);
+    const base::BigEndianTable<std::uint64_t> stored(bytes);
     for (std::uint64_t i = 0; i < blocks_.size(); ++i) {
-      const std::uint64_t at = v2.refcount_table_offset.raw() + i * 8;
-      if (blocks_[i] != 0 || draft_.word(at) == 0) continue;
+      const std::uint64_t at = table + i * 8;
+      if (blocks_[i] != 0 || stored[static_cast<std::size_t>(i)] == 0) continue;
       auto* action = draft_.may_act("refcount/block-past-eof"_rule, Consent::lossless,
                                     "clear the refcount table's entry, which counts nothing",
                                     {.where = fmt::format("refcount_table[{}]", i)});

@@ -13,6 +13,10 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied mend_header(Draft& draft);
 // Single fields of the header that contradict the rest of it, or of the image.
 [[nodiscard]] Remedied mend_header_fields(Draft& draft);
+// The backing file's new name, when one was found.
+[[nodiscard]] Remedied reconnect(Draft& draft);
+// A disk and an L1 table of the size that lost L2 tables need, when nothing else tells one.
+[[nodiscard]] Remedied give_size(Draft& draft);
 // Header extensions that can't be read to their end, or whose type was lost.
 [[nodiscard]] Remedied mend_extensions(Draft& draft);
 // The LUKS header and the place it is said to be at.
@@ -29,6 +33,12 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied mend_entry_bits(Draft& draft);
 // Lost tables and clusters back to where they belong.
 [[nodiscard]] Remedied reattach(Draft& draft);
+// Tables that no layer has any more, by the order of the file and their refcounts.
+[[nodiscard]] Remedied reattach_layers(Draft& draft);
+// The same by what the guest's file systems say of their places, for those that are left.
+[[nodiscard]] Remedied reattach_by_content(Draft& draft);
+// What has no certain place, into an internal snapshot of its own: when nothing else changes anything.
+[[nodiscard]] Remedied keep_lost(Draft& draft);
 // What several owners share and must not: a copy for each.
 [[nodiscard]] Remedied separate(Draft& draft);
 // Entries that lead nowhere, when nothing belongs there any more.

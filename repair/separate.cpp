@@ -1,9 +1,11 @@
 // What several owners share and must not share: each gets its own copy, so that all of them read as before and none can
-// write to another's. Promises: no byte that is read changes.
+// write to another's. Promises: no byte that is read changes; where a place is a part of the encryption and so no copy
+// would read the same, only what is known to be another's is given up, with consent.
 #include <algorithm>
 
 #include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
+#include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
 
 namespace cowvet::repair {
@@ -15,7 +17,9 @@ using findings::Finding;
 namespace {
 
 constexpr std::string_view copy_cluster = "give the entry a copy of the cluster of its own";
+constexpr std::string_view copy_stream = "give the entry a copy of the compressed cluster of its own";
 constexpr std::string_view copy_l1 = "give the layer a copy of the L1 table of its own";
+constexpr std::string_view give_up_share = "give up the cluster, which is another's";
 constexpr std::string_view no_room = "there is no room while pointers lead past the end of the file";
 
 // Whether the entry's neighbours in its table lead to the cluster's neighbours in the file.
@@ -58,9 +62,20 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
     const auto ordered = std::ranges::find(members, true, &Member::ordered);
     keeper = ordered == members.end() ? 0 : static_cast<std::size_t>(ordered - members.begin());
   }
+  const bool luks = draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
+  const bool owner_known = metadata || members[keeper].ordered;
   for (std::size_t i = 0; i < members.size(); ++i) {
     auto& m = members[i];
     if (i == keeper || draft.awaits(m.place.offset)) continue;
+    if (draft.contested(m.place)) continue;  // the table is another's, perhaps
+    if (luks) {
+      m.named.evidence = "its place is a part of the encryption, so that no copy would read the same";
+      if (!owner_known)
+        draft.withhold(f.rule, Consent::none, copy_cluster, std::move(m.named));
+      else if (auto* action = draft.may_act(f.rule, Consent::lossy, give_up_share, std::move(m.named)))
+        if (auto done = read_as_zeros(draft, *action, m.place.offset); !done) return done;
+      continue;
+    }
     const auto room = draft.take(1);
     if (!room) {
       m.named.evidence = no_room;
@@ -75,6 +90,33 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
       return done;
   }
   return {};
+}
+
+// Two entries name the same stream, or streams that overlap: one gets a copy, at the same place within a sector.
+Remedied separate_stream(Draft& draft, const Finding& f) {
+  const auto& g = draft.geometry();
+  const auto place = draft.entry(f.where);
+  if (!place || place->l1 || draft.contested(*place) || draft.header().external_data_file()) return {};
+  const format::L2Entry entry{draft.word(place->offset)};
+  if (!entry.compressed()) return {};
+  auto range = g.compressed_range(entry);
+  const std::uint64_t begin = range.offset.raw(), eof = draft.image().size();
+  if (begin >= eof) return {};
+  constexpr std::uint64_t sector = format::limits::sector;
+  const auto room = draft.take(g.clusters(begin % sector + range.length()));
+  auto named = place_from(f);
+  if (!named.guest.empty()) named.guest.resize(1);
+  if (!room) {
+    named.evidence = no_room;
+    draft.withhold(f.rule, Consent::lossy, copy_stream, std::move(named));
+    return {};
+  }
+  auto* action = draft.may_act(f.rule, Consent::lossless, copy_stream, std::move(named));
+  if (auto done = draft.copy(*action, begin, *room + begin % sector, std::min(range.length(), eof - begin));
+      !done)
+    return done;
+  range.offset = base::HostOffset{*room + begin % sector};
+  return draft.put_word(*action, place->offset, g.compressed_entry(range).word);
 }
 
 // A layer gets an L1 table of its own; its pointer lies at `pointer`, and the number of its entries is given.
@@ -111,6 +153,8 @@ Remedied separate(Draft& draft) {
     }
   for (const auto& f : draft.found("compressed/overlaps-standard"_rule))
     if (auto done = separate_cluster(draft, f, true); !done) return done;
+  for (const auto& f : draft.found("compressed/streams-overlap"_rule))
+    if (auto done = separate_stream(draft, f); !done) return done;
   for (const auto& f : draft.found("l1/shared-with-snapshot"_rule))
     if (auto done = separate_l1(draft, f, place_of_field<&format::HeaderV2::l1_table_offset>(),
                                 draft.header().v2.l1_size);

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
+#include "base/text.hpp"
+#include "format/extensions.hpp"
 #include "format/snapshot.hpp"
 #include "repair/field_places.hpp"
 #include "repair/l1_search.hpp"
@@ -78,9 +80,8 @@ class Table {
     if (draft_.header().has_v3() && sizes.extra < 16) return false;
     if (sizes.extra >= 16 && word<std::uint64_t>(at + fixed_bytes + 8) % 512 != 0) return false;
     const auto text = [&](std::uint64_t from, std::uint64_t length) {
-      return std::ranges::all_of(
-          std::span(bytes_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(length)),
-          [](std::byte b) { return b >= std::byte{0x20}; });
+      return base::plain_text(format::as_text(
+          std::span(bytes_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(length))));
     };
     const std::uint64_t id = at + fixed_bytes + sizes.extra, end = id + sizes.id + sizes.name;
     const std::uint64_t next = (end + 7) / 8 * 8;
@@ -202,9 +203,6 @@ std::uint64_t needed_entries(const Draft& draft, const format::Snapshot& s) {
 constexpr RuleId about_l1[] = {"snapshot/l1-past-eof"_rule,    "snapshot/l1-size-limit"_rule,
                                "snapshot/l1-size-zero"_rule,   "overlap/snapshot-l1"_rule,
                                "snapshot/l1-offset-zero"_rule, "snapshot/l1-offset-unaligned"_rule};
-constexpr RuleId strange[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
-                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
-                              "l1/points-at-metadata"_rule};
 
 const findings::Finding* about(const Draft& draft, std::span<const RuleId> rules, std::string_view where) {
   for (const auto rule : rules)
@@ -213,14 +211,17 @@ const findings::Finding* about(const Draft& draft, std::span<const RuleId> rules
   return nullptr;
 }
 
-// Entries behind the needed ones that are something else.
-bool strange_behind(const Draft& draft, std::string_view where, std::uint64_t needed) {
-  for (const auto rule : strange)
-    for (const auto& f : draft.found(rule)) {
-      if (!std::string_view(f.where).starts_with(where)) continue;
-      if (const auto entry = draft.entry(f.where); entry && entry->l1_index >= needed) return true;
-    }
-  return false;
+// A table without entries is no sign of damage, unless an L1 table was lost.
+const findings::Finding* lost_table_for_empty(const Draft& draft, std::uint64_t offset,
+                                              std::uint64_t entries) {
+  const auto& orphans = draft.verdict().orphans;
+  const auto lost = std::ranges::find_if(
+      orphans, [](const analyzer::Orphan& o) { return o.is_l1 && o.where_from.empty(); });
+  if (lost == orphans.end() || offset >= draft.image().size() ||
+      !base::all_zero(draft.bytes(offset, entries * 8)))
+    return nullptr;
+  const auto told = draft.found("refcount/leak-holds-table"_rule);
+  return told.empty() ? nullptr : &told.front();
 }
 
 Remedied mend_l1(Draft& draft) {
@@ -228,17 +229,22 @@ Remedied mend_l1(Draft& draft) {
   std::uint64_t index = 0;
   for (const auto& s : analyzer::read_snapshots(draft.image(), draft.header())) {
     const std::string where = fmt::format("snapshot[{}].l1", index++);
+    // What is no entry is not mended in place: other bytes may lie there.
+    if (s.id.empty() || !base::plain_text(s.id) || !base::plain_text(s.name)) continue;
     const std::uint64_t place = table.place(s.position);
     const std::uint64_t needed = needed_entries(draft, s);
     const auto* wrong = about(draft, about_l1, where);
-    const auto* odd = about(draft, strange, where);
+    const std::uint64_t offset = s.entry.l1_table_offset.raw();
+    const auto* odd = about(draft, strange_entries(), where);
+    if (wrong == nullptr && odd == nullptr && needed <= format::limits::max_l1_entries)
+      odd = lost_table_for_empty(draft, offset, needed);
     if ((wrong == nullptr && odd == nullptr) || needed == 0 || needed > format::limits::max_l1_entries)
       continue;
-    const auto& why = wrong != nullptr ? *wrong : *odd;
-    const std::uint64_t offset = s.entry.l1_table_offset.raw();
+    auto why = wrong != nullptr ? *wrong : *odd;
+    why.guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft.header().v2.size), s.id}};
     if (tables_behind(draft, offset, needed) != 0) {
       // The place is right: the number is not, when it makes the table reach over something else.
-      if (s.entry.l1_size == needed || (wrong == nullptr && !strange_behind(draft, where, needed))) continue;
+      if (s.entry.l1_size == needed || (wrong == nullptr && strange_behind(draft, where, needed) == nullptr)) continue;
       auto* action = draft.may_act(why.rule, Consent::choice, set_l1_size,
                                    place_from(why, "with this number the table reads soundly"));
       if (action == nullptr) continue;

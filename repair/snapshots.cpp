@@ -11,6 +11,7 @@
 #include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/snapshot_entries.hpp"
+#include "repair/snapshot_table.hpp"
 
 namespace cowvet::repair {
 
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::string_view take_back = "take the lost snapshot into the snapshot table again";
 constexpr std::string_view complete = "store the fields that version 3 demands";
+constexpr std::string_view new_id = "give the snapshot an id of its own";
 constexpr std::string_view recount = "count the snapshots that there are";
 constexpr std::string_view drop = "give up the snapshot, whose L1 table can't be found";
 constexpr std::string_view move = "give the snapshot a copy of its L1 table that nothing lies over";
@@ -46,12 +48,13 @@ class Snapshots {
     if (auto done = find_l1_tables(); !done) return done;
     if (auto done = move_apart(); !done) return done;
     bool changed = complete_extra();
+    changed = renumber() || changed;
     changed = drop_unusable() || changed;
     changed = take_lost() || changed;
     changed = take_entries() || changed;
     changed = take_tables() || changed;
     changed = count_anew() || changed;
-    return changed ? store() : Remedied{};
+    return changed ? store_snapshots(draft_, draft_.last(), listed_) : Remedied{};
   }
 
  private:
@@ -140,6 +143,25 @@ class Snapshots {
     return changed;
   }
 
+  // Of snapshots with the same id the first keeps it.
+  bool renumber() {
+    bool changed = false;
+    for (const auto& f : draft_.found("snapshot/id-duplicate"_rule)) {
+      const auto index = index_in(f, "snapshot");
+      if (!index || *index >= listed_.size()) continue;
+      std::uint64_t number = listed_.size();
+      const auto taken = [&] {
+        return std::ranges::any_of(listed_, [&](const auto& s) { return s.id == std::to_string(number); });
+      };
+      while (taken()) ++number;
+      auto place = place_from(f, fmt::format("it gets the id {}, which no other one has", number));
+      if (draft_.may_act(f.rule, Consent::choice, new_id, std::move(place)) == nullptr) continue;
+      listed_[*index].id = std::to_string(number);
+      changed = true;
+    }
+    return changed;
+  }
+
   bool drop_unusable() {
     std::set<std::size_t> gone;
     for (const auto rule : lost_l1)
@@ -221,27 +243,14 @@ class Snapshots {
           listed_.size() >= draft_.header().v2.nb_snapshots || !concerned())
         continue;
       const std::uint64_t disk = draft_.header().v2.size;
-      std::uint64_t number = 1;
-      while (std::ranges::any_of(listed_, [&](const auto& s) { return s.id == std::to_string(number); }))
-        ++number;
-      const auto name = fmt::format("recovered-{}", number);
+      auto s = new_snapshot(draft_, listed_, "recovered", at, g_.l1_entries(disk), disk);
       const Place place{
           .where = fmt::format("cluster[{}]", orphan.cluster),
-          .guest = {{base::GuestOffset{0}, disk, std::to_string(number)}},
+          .guest = {{base::GuestOffset{0}, disk, s.id}},
           .evidence = fmt::format(
               "it holds a lost L1 table, and {} of {} snapshots are missing; it is called '{}'",
-              draft_.header().v2.nb_snapshots - listed_.size(), draft_.header().v2.nb_snapshots, name)};
+              draft_.header().v2.nb_snapshots - listed_.size(), draft_.header().v2.nb_snapshots, s.name)};
       if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
-      format::Snapshot s;
-      s.entry.l1_table_offset = at;
-      s.entry.l1_size = static_cast<std::uint32_t>(g_.l1_entries(disk));
-      s.id = std::to_string(number);
-      s.name = name;
-      if (draft_.header().has_v3()) {
-        const auto extra = format::encode(format::SnapshotExtra{.disk_size_bytes = disk});
-        constexpr std::size_t demanded = 16;
-        s.extra.assign(extra.begin(), extra.begin() + demanded);
-      }
       listed_.push_back(std::move(s));
       changed = true;
     }
@@ -258,32 +267,6 @@ class Snapshots {
       for (const auto& f : draft_.found(rule))
         changed = draft_.may_act(rule, Consent::lossy, recount, place_from(f)) != nullptr || changed;
     return changed;
-  }
-
-  Remedied store() {
-    std::vector<std::byte> table;
-    for (auto& s : listed_) {
-      s.padding.clear();
-      s.entry.id_size = static_cast<std::uint16_t>(s.id.size());
-      s.entry.name_size = static_cast<std::uint16_t>(s.name.size());
-      s.entry.extra_data_size = static_cast<std::uint32_t>(s.extra.size());
-      const auto bytes = format::encode_snapshot(s);
-      table.insert(table.end(), bytes.begin(), bytes.end());
-      table.resize((table.size() + 7) & ~std::size_t{7});
-    }
-    auto header = draft_.header();
-    header.v2.nb_snapshots = static_cast<std::uint32_t>(listed_.size());
-    header.v2.snapshots_offset = HostOffset{0};
-    auto& action = draft_.last();
-    if (!table.empty()) {
-      const std::uint64_t clusters = g_.clusters(table.size());
-      const auto room = draft_.take(clusters);
-      if (!room) return {};
-      table.resize(static_cast<std::size_t>(clusters * g_.cluster_size()));
-      header.v2.snapshots_offset = HostOffset{*room};
-      if (auto done = draft_.put(action, *room, table); !done) return done;
-    }
-    return draft_.put(action, 0, format::encode(header.v2));
   }
 
   Draft& draft_;

@@ -35,6 +35,24 @@ std::vector<L1Table> l1_tables(const Draft& draft) {
   return tables;
 }
 
+base::Result<void> read_as_zeros(Draft& draft, Action& action, std::uint64_t at) {
+  const bool v3 = draft.header().has_v3();
+  const bool below = draft.verdict().backing_name.has_value();
+  if (draft.geometry().extended_l2()) {
+    const format::Subclusters parts{draft.word(at + 8)};
+    const std::uint64_t stored = parts.word != 0 ? parts.allocated() : 0xffffffff;  // no word: of a new entry
+    if (auto done = draft.put_word(action, at, 0); !done) return done;
+    return draft.put_word(action, at + 8, (parts.zero() | (below ? stored : 0)) << 32);
+  }
+  return draft.put_word(action, at,
+                        (v3 && below) || reads_as_zeros(draft, at) ? format::zero_flag : 0);
+}
+
+bool reads_as_zeros(const Draft& draft, std::uint64_t at) {
+  const format::L2Entry entry{draft.word(at)};
+  return draft.header().has_v3() && !draft.geometry().extended_l2() && !entry.compressed() && entry.zero();
+}
+
 std::uint64_t L2Table::word(const format::Geometry& g, std::uint64_t entry) const {
   return base::load_be<std::uint64_t, 0>(
       bytes.subspan(static_cast<std::size_t>(entry * g.l2_entry_size())).first<8>());

@@ -1,6 +1,7 @@
 #include "repair/vacancies.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <set>
 
 #include "repair/owned_clusters.hpp"
@@ -38,18 +39,24 @@ constexpr RuleId past_eof[] = {"l1/entry-past-eof"_rule, "l1/entry-partial-eof"_
 
 bool sense_without_reserved(const Draft& draft, const EntryPlace& place) {
   const auto& g = draft.geometry();
-  const base::HostOffset to{draft.word(place.offset) & format::entry_offset_mask};
+  const std::uint64_t word = draft.word(place.offset);
+  const base::HostOffset to{word & format::entry_offset_mask};
+  if (std::popcount(word) == 1 && to.raw() == 0) return true;  // a flipped bit of an empty entry
+  const bool external = !place.l1 && draft.header().external_data_file();
+  if (external && to.raw() == 0) return (word & format::copied_flag) != 0;  // its first cluster
   if (to.raw() == 0 || !g.aligned(to)) return false;
-  if (!place.l1 && draft.header().external_data_file()) return true;
+  if (external) return true;
   if (to.raw() >= draft.image().size()) return false;
   if (!place.l1) return true;
   const auto table = draft.bytes(to.raw(), g.cluster_size());
   return base::all_zero(table) || l2_looks(table, g, draft.image().size()).is_one();
 }
 
-std::vector<Vacancy> vacancies(const Draft& draft, bool l1) {
+std::vector<Vacancy> vacancies(const Draft& draft, bool l1, bool cut_off) {
   std::vector<Vacancy> list;
   if (!draft.verdict().geometry) return list;
+  // What was cut off with the end of the file lies nowhere else in it.
+  const bool cut = draft.any("file/truncated"_rule);
   std::set<std::uint64_t> known;
   const auto add = [&](const Kind& kind, std::string where, std::vector<findings::GuestRange> guest) {
     if (l1)  // "l1[1].l2" is the table, and the entry names it
@@ -63,13 +70,12 @@ std::vector<Vacancy> vacancies(const Draft& draft, bool l1) {
                     .where = std::move(where),
                     .guest = std::move(guest),
                     .word = draft.word(place->offset),
+                    .cut = cut && std::ranges::find(past_eof, kind.rule) != std::end(past_eof),
                     .shared = kind.shared});
   };
   const auto kinds = l1 ? std::span<const Kind>(of_l1) : std::span<const Kind>(of_l2);
-  // What was cut off with the end of the file lies nowhere else in it.
-  const bool cut = draft.any("file/truncated"_rule);
   for (const auto& kind : kinds)
-    if (!cut || std::ranges::find(past_eof, kind.rule) == std::end(past_eof))
+    if (cut_off || !cut || std::ranges::find(past_eof, kind.rule) == std::end(past_eof))
       for (const auto& f : draft.found(kind.rule)) {
         auto guest = f.guest;
         if (kind.shared && guest.size() > 1) guest.resize(1);

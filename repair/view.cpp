@@ -17,8 +17,8 @@ namespace {
 namespace limits = format::limits;
 
 // The entry at `position` of the snapshot table, as far as it can be one.
-std::optional<format::Snapshot> snapshot_at(const storage::Device& device, base::HostOffset table,
-                                            std::uint64_t position) {
+std::optional<format::Snapshot> snapshot_at(const storage::Device& device, const format::Geometry& geometry,
+                                            base::HostOffset table, std::uint64_t position) {
   constexpr std::uint64_t fixed = format::disk_size<format::SnapshotEntry>;
   const auto place = table.plus(position);
   if (!place) return std::nullopt;
@@ -32,8 +32,11 @@ std::optional<format::Snapshot> snapshot_at(const storage::Device& device, base:
   bytes.resize(static_cast<std::size_t>(fixed + entry.extra_data_size + entry.id_size + entry.name_size));
   if (!whole(device.read(place->raw(), bytes))) return std::nullopt;
   auto step = format::parse_snapshot(bytes, position);
-  if (!step.snapshot || !base::plain_text(step.snapshot->id) || !base::plain_text(step.snapshot->name))
-    return std::nullopt;
+  if (!step.snapshot) return std::nullopt;
+  // Text that can't be read keeps nobody from reading the disk, where the rest makes sense.
+  const bool plain = base::plain_text(step.snapshot->id) && base::plain_text(step.snapshot->name);
+  const auto l1 = entry.l1_table_offset;
+  if (!plain && (l1.raw() == 0 || !geometry.aligned(l1) || l1.raw() >= device.size())) return std::nullopt;
   return std::move(step.snapshot);
 }
 
@@ -84,8 +87,9 @@ void View::find_snapshots() {
   std::uint64_t position = 0;
   snapshots_complete_ = count == header_.v2.nb_snapshots && geometry_.aligned(table) && table.raw() != 0;
   for (std::uint32_t i = 0; i < count && snapshots_complete_; ++i) {
-    const auto snapshot =
-        position < limits::max_snapshot_table ? snapshot_at(device_, table, position) : std::nullopt;
+    const auto snapshot = position < limits::max_snapshot_table
+                              ? snapshot_at(device_, geometry_, table, position)
+                              : std::nullopt;
     if (!snapshot) {
       snapshots_complete_ = false;
       break;

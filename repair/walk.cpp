@@ -109,8 +109,16 @@ std::optional<Piece> Walk::without_table(std::uint64_t index) {
   const format::L1Entry l1{*entry.word};
   if (l1.word == 0) {
     std::uint64_t end = index + 1;
-    while (end < layer_.l1_entries && end * g.span() < layer_.end && l1_entry(end).word == std::uint64_t{0})
+    while (end < layer_.l1_entries && end * g.span() < layer_.end) {
+      const std::uint64_t at = layer_.l1.raw() + end * 8;
+      if (end % l1_window == 0 && at < view_.device_.size())
+        if (const auto extent = view_.device_.extent(at); extent.hole && extent.end >= at + 8) {
+          end = std::min(end + (extent.end - at) / 8, layer_.l1_entries);
+          continue;
+        }
+      if (l1_entry(end).word != std::uint64_t{0}) break;
       ++end;
+    }
     return up_to(end, Kind::unallocated, {});
   }
   const std::uint64_t eof = view_.device_.size();

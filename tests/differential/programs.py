@@ -2,6 +2,7 @@
 
 Every test of this folder starts processes through run(), so that none can hang and each call can be shown again.
 """
+import itertools
 import json
 import os
 import shutil
@@ -13,6 +14,10 @@ from pathlib import Path
 SOURCE = Path(os.environ.get("COWVET_SOURCE_DIR", Path(__file__).resolve().parents[2]))
 COWVET = os.environ.get("COWVET", str(SOURCE / "build" / "release" / "cli" / "cowvet"))
 LONG = os.environ.get("COWVET_LONG") == "1"
+# Under the sanitizers a start takes 30 times as long. So the program as it is shipped, which tools/test names, runs four calls
+# of five; with COWVET_LONG=1 the sanitizers see all of them.
+SHIPPED = None if LONG else os.environ.get("COWVET_SHIPPED")
+calls = itertools.count()
 PATIENCE = 120  # seconds; only a hang takes this long
 # QEMU times its key derivation by the processor's clock and gives up when that did not advance meanwhile: a matter of
 # chance on virtual machines, so it is asked again.
@@ -44,6 +49,8 @@ def run(words, folder, seconds=PATIENCE):
 
 
 def run_once(words, folder, seconds):
+    if SHIPPED and words[0] == COWVET and next(calls) % 5:
+        words = [SHIPPED, *words[1:]]
     try:
         done = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:

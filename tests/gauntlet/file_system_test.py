@@ -22,9 +22,9 @@ from case import ALL
 from layout import Layout
 from programs import cowvet, run
 
-LEAST = 120  # rescues of the 144
+LEAST = 136  # rescues of the 144; the goal is 120
 IN_CI = [("ext4", 1), ("FAT", 0)]
-LEAST_IN_CI = 8
+LEAST_IN_CI = 12
 
 
 def l1(layout):

@@ -11,15 +11,7 @@ assert SINGLE is KINDS
 
 # Defects of the repair that are known and open: they are printed and don't fail the run. What is mended goes from this list.
 OPEN = {
-    "file: cut in the middle": "new blocks are placed inside a LUKS region that was cut off, so that a second repair writes",
-    "several: cut in the tables and refcounts zeroed": "tables behind the end and no refcounts: what is left is counted as nothing",
-    "several: a refcount block lost and a cluster twice": "the wrong one of two entries keeps the cluster",
     "several: all refcounts random": "with clusters of 2 MiB it takes more than a minute",
-    "snapshot: id too long": "a VM state's snapshot is given up where the id is the last text of the table",
-    "snapshot: L1 elsewhere": "copies are parted before it is known that the L1 table is the wrong one",
-    "l2: entry on metadata": "of an encrypted disk: the table that the guest reads changes",
-    "l2: a bit of an entry flipped": "likewise",
-    "file: bits flipped in metadata": "likewise",
 }
 
 # Kinds that may leave an image as good as another, so that nothing in it tells: see docs/undetectable.md.

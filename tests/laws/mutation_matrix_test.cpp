@@ -6,7 +6,6 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
-#include <random>
 #include <set>
 
 #include <fmt/format.h>
@@ -15,44 +14,14 @@
 #include "analyzer/check.hpp"
 #include "corpus/builder/recipe.hpp"
 #include "format/header.hpp"
-#include "format/luks.hpp"
 #include "format/snapshot.hpp"
 #include "storage/memory.hpp"
 #include "tests/laws/flat_image.hpp"
+#include "tests/laws/mutations.hpp"
 
 namespace cowvet::laws {
 
 namespace {
-
-struct Feature {
-  const char* name;
-  const char* recipe;
-};
-constexpr std::array features{
-    Feature{"plain", "image size=16K cluster_size=512\ndata 0..2,9\n"},
-    Feature{"version 2",
-            "image version=2 size=16K cluster_size=512\ndata 0..2\nsnapshot id=1 name=a\ndata 1\n"},
-    Feature{"zero clusters", "image size=16K cluster_size=512\ndata 0..1\nzero 3\nzero 4 preallocated\n"},
-    Feature{"deflate", "image size=16K cluster_size=512\ncompressed 0..3\ndata 5\n"},
-    Feature{"zstd", "image size=16K cluster_size=512 compression=zstd\ncompressed 0..3\ndata 5\n"},
-    Feature{"subclusters",
-            "image size=64K cluster_size=16K extended_l2\nsubclusters 0 allocated=0..3 zero=8..9\ndata "
-            "1\nsubclusters 2 zero=0..31\n"},
-    Feature{"snapshots",
-            "image size=16K cluster_size=512\ndata 0..2\nsnapshot id=1 name=a vm_state=1K\ndata 1\nsnapshot "
-            "id=2 name=b\ndata 2\n"},
-    Feature{"bitmaps",
-            "image size=64K cluster_size=512\ndata 0..2\nbitmap name=b0 granularity=512 set=0..3\nbitmap "
-            "name=b1 granularity=1K auto\n"},
-    Feature{"luks", "image size=16K cluster_size=512 encryption=luks\ndata 0..2\n"},
-    Feature{"backing", "image size=16K cluster_size=512\nbacking \"b.raw\" format=raw\ndata 0..2\nzero 4\n"},
-    Feature{"data file", "image size=16K cluster_size=512\ndatafile \"d.raw\"\ndata 0..2\n"},
-    Feature{"1-bit refcounts", "image size=16K cluster_size=512 refcount_bits=1\ndata 0..2\n"},
-    Feature{"2-bit refcounts",
-            "image size=16K cluster_size=512 refcount_bits=2\ndata 0..2\nsnapshot id=1 name=a\ndata 1\n"},
-    Feature{"8-bit refcounts", "image size=16K cluster_size=512 refcount_bits=8\ndata 0..2\n"},
-    Feature{"64-bit refcounts", "image size=16K cluster_size=512 refcount_bits=64\ndata 0..2\n"},
-};
 
 struct Place {  // of a change, as the list of the undetectable names it
   std::string structure;
@@ -82,14 +51,6 @@ Reading check(const storage::MemoryDevice& device, bool deep = false) {
 // Whether the change made a difference that a user is told: another finding, or another count.
 bool reported(const Reading& before, const Reading& now) {
   return before.found != now.found || before.recognised != now.recognised;
-}
-
-std::string structure_of(corpus::Kind kind) {
-  constexpr std::array names{
-      "header",      "extension",      "backing name", "refcount table", "refcount block",   "L1",
-      "L2",          "snapshot table", "snapshot L1",  "snapshot L2",    "bitmap directory", "bitmap table",
-      "bitmap data", "LUKS header",    "reserved"};
-  return names[static_cast<std::size_t>(kind)];
 }
 
 std::string field_at(std::span<const format::FieldInfo> fields, std::uint64_t at) {
@@ -159,19 +120,7 @@ class Matrix {
         << feature.name << ": the flat reader does not accept the sound image";
     feature_ = feature.name;
     layout_ = &built->layout;
-    std::set<std::uint64_t> done;
-    for (const auto& region : built->layout.regions()) {
-      if (region.kind == corpus::Kind::reserved) continue;
-      const std::uint64_t first = region.region.offset & ~std::uint64_t{7};
-      const std::uint64_t end =
-          std::min<std::uint64_t>(region.region.offset + considered(region), image_->size());
-      std::size_t zero_words = 0;
-      for (std::uint64_t at = first; at + 8 <= end; at += 8) {
-        // Empty words are all alike: a few of each structure stand for the rest.
-        if (word(at) == 0 && region.kind != corpus::Kind::header && ++zero_words > 4) continue;
-        if (done.insert(at).second) change_word(region, at);
-      }
-    }
+    for_each_mutation(built->layout, *image_, [this](const Mutation& mutation) { look(mutation); });
   }
 
   void print() const {
@@ -187,33 +136,9 @@ class Matrix {
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
 
  private:
-  // Key material is content, not metadata: of a LUKS header the fields, and a few words of the first key.
-  [[nodiscard]] static std::uint64_t considered(const corpus::NamedRegion& region) {
-    return region.kind == corpus::Kind::luks ? format::luks_header_size + 64 : region.region.length;
-  }
-  [[nodiscard]] std::uint64_t word(std::uint64_t at) const {
-    return base::load_be<std::uint64_t, 0>(
-        *base::prefix<8>(base::ConstBytes(image_->bytes()).subspan(static_cast<std::size_t>(at))));
-  }
-  void change_word(const corpus::NamedRegion& region, std::uint64_t at) {
-    const std::uint64_t old = word(at);
-    for (int bit = 0; bit < 64; ++bit) try_value(region, at, "bit", old, old ^ (1ULL << bit));
-    const std::uint64_t random = std::mt19937_64(at)();
-    for (const auto& [name, value] : {std::pair{"zero", std::uint64_t{0}},
-                                      {"ones", ~std::uint64_t{0}},
-                                      {"top", old ^ (1ULL << 63)},
-                                      {"middle", old ^ (1ULL << 32)},
-                                      {"low", old ^ 1},
-                                      {"+512", old + 512},
-                                      {"-512", old - 512},
-                                      {"random", random}})
-      if (value != old) try_value(region, at, name, old, value);
-  }
-  void try_value(const corpus::NamedRegion& region, std::uint64_t at, const char* change, std::uint64_t old,
-                 std::uint64_t value) {
+  void look(const Mutation& mutation) {
     ++changes_;
-    store(at, value);
-    auto& cell = cells_[{structure_of(region.kind), change}];
+    auto& cell = cells_[{structure_of(mutation.region.kind), mutation.change}];
     if (reported(before_, check(*image_))) {
       ++cell.reported;
     } else if (const auto now = read_flat(image_->bytes());
@@ -222,21 +147,17 @@ class Matrix {
     } else if (reported(before_deep_, check(*image_, true))) {
       ++cell.deep;
     } else {
-      const Place place{structure_of(region.kind), part_of(*layout_, region, at, old ^ value)};
+      const Place place{structure_of(mutation.region.kind),
+                        part_of(*layout_, mutation.region, mutation.at, mutation.old ^ mutation.value)};
       if (undetectable().contains(place)) {
         ++cell.undetectable;
         used_.insert(place);
       } else if (silent_.size() < 200) {
-        silent_.push_back(fmt::format("{}: {} {} at {:#x} ({}): {:#x} -> {:#x}", feature_, region.path,
-                                      place.part, at, change, old, value));
+        silent_.push_back(fmt::format("{}: {} {} at {:#x} ({}): {:#x} -> {:#x}", feature_,
+                                      mutation.region.path, place.part, mutation.at, mutation.change,
+                                      mutation.old, mutation.value));
       }
     }
-    store(at, old);
-  }
-  void store(std::uint64_t at, std::uint64_t value) {
-    std::array<std::byte, 8> bytes;
-    base::store_be<std::uint64_t, 0>(std::span<std::byte, 8>(bytes), value);
-    ASSERT_TRUE(image_->write(at, bytes));
   }
 
   const char* feature_ = "";
@@ -252,7 +173,7 @@ class Matrix {
 
 TEST(MutationMatrix, EveryChangeIsReportedOrHarmlessOrKnownToBeUndetectable) {
   Matrix matrix;
-  for (const auto& feature : features) matrix.run(feature);
+  for (const auto& feature : features()) matrix.run(feature);
   matrix.print();
   for (const auto& line : matrix.silent()) ADD_FAILURE() << line;
   for (const auto& [place, why] : undetectable())
