@@ -89,7 +89,7 @@ void Claims::group(const Group& group, unsigned) {
 }
 
 void Claims::table(const Group&, const TableUse& use, const Table& table, unsigned) {
-  if (table.looks.implausible() &&
+  if (table.ends && table.looks.implausible() &&
       std::ranges::binary_search(clusters_, geometry_.cluster_of(use.table).raw()))
     implausible_.push_back(use.table.raw());
 }

@@ -29,7 +29,7 @@ void StreamCollector::owned(const Group& group, std::span<const Owned> items, un
       found.push_back({.host = item.run.host,
                        .guest = group.l1_index * geometry_.span() +
                                 (std::uint64_t{item.run.first} << geometry_.cluster_bits()),
-                       .sectors = static_cast<std::uint32_t>(item.run.sectors),
+                       .sectors = item.run.sectors,
                        .tree = group.uses[item.use].trees.front()});
   if (found.empty()) return;
   const std::lock_guard guard(mutex_);

@@ -88,7 +88,7 @@ bool has_magic(const storage::Device& device) {
 std::vector<format::Snapshot> read_snapshots(const storage::Device& device, const format::Header& header) {
   const std::uint64_t offset = header.v2.snapshots_offset.raw();
   const std::uint32_t wanted = std::min(header.v2.nb_snapshots, format::limits::max_snapshots);
-  if (wanted == 0 || offset == 0) return {};  // the header is no snapshot table
+  if (wanted == 0 || offset == 0) return {};  // the header is no table
   std::vector<format::Snapshot> list;
   std::uint64_t position = 0;
   constexpr std::uint64_t longest = format::limits::max_snapshot_table;

@@ -17,13 +17,15 @@ class Scan {
   Scan(const ScanRules& rules, std::uint64_t guest, std::vector<EntryRun>& out)
       : rules_(rules), g_(rules.geometry), guest_(guest), out_(out) {}
 
+  // From entry `begin` on, until there are `most` runs; the entry to go on with.
   template <bool Extended>
-  void table(base::ConstBytes bytes) {
+  std::size_t table(base::ConstBytes bytes, std::size_t begin, std::size_t most) {
     const base::BigEndianTable<std::uint64_t> words(bytes);
     constexpr std::size_t stride = Extended ? 2 : 1;
     const std::size_t n = words.size() / stride;
     const std::uint64_t cluster = g_.cluster_size();
-    for (std::size_t i = 0; i < n;) {
+    std::size_t i = begin;
+    while (i < n && out_.size() < most) {
       const L2Entry entry{words[i * stride]};
       const Subclusters sub{Extended ? words[i * stride + 1] : 0};
       if (entry.word == 0 && sub.word == 0) {
@@ -49,6 +51,7 @@ class Scan {
       }
       out_.push_back(run);
     }
+    return i;
   }
 
  private:
@@ -75,7 +78,7 @@ class Scan {
     run.type = EntryType::compressed;
     const auto range = g_.compressed_range(entry);
     run.host = range.offset.raw();
-    run.sectors = range.sectors;
+    run.sectors = static_cast<std::uint16_t>(range.sectors);
     run.copied = entry.copied();
     if (entry.copied()) run.problems |= problem::compressed_copied;
     if (rules_.external_data) {
@@ -154,13 +157,11 @@ class Scan {
 
 }  // namespace
 
-void scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest,
-             std::vector<EntryRun>& out) {
+std::uint32_t scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest,
+                      std::vector<EntryRun>& out, std::uint32_t first, std::size_t most) {
   Scan scan(rules, guest, out);
-  if (rules.geometry.extended_l2())
-    scan.table<true>(bytes);
-  else
-    scan.table<false>(bytes);
+  return static_cast<std::uint32_t>(rules.geometry.extended_l2() ? scan.table<true>(bytes, first, most)
+                                                                 : scan.table<false>(bytes, first, most));
 }
 
 bool far_past_eof(std::uint64_t host, std::uint64_t eof) {

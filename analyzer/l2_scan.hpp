@@ -1,7 +1,9 @@
 // One L2 table's bytes to runs of entries that mean the same. Promises: total and without judgement of severity; each
 // entry that owns host space is in exactly one run; what is wrong with an entry is told as a set of problems.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -48,14 +50,15 @@ enum class EntryType : std::uint8_t {
 
 // Entries [first, first + count) of a table. In runs of data and zero_alloc each host cluster follows the one before.
 // Compressed runs and runs with problems have one entry.
+// A walk has many of them in memory, so that every byte counts.
 struct EntryRun {
   std::uint32_t first = 0, count = 0;
+  std::uint64_t host = 0;         // bytes; where owned: of the first entry
+  std::uint64_t subclusters = 0;  // extended: the second word of every entry of the run
+  std::uint32_t problems = 0;
+  std::uint16_t sectors = 0;  // compressed: additional sectors; an entry has 13 bits for them at most
   EntryType type = EntryType::none;
   bool copied = false;
-  std::uint32_t problems = 0;
-  std::uint64_t host = 0;         // bytes; where owned: of the first entry
-  std::uint64_t sectors = 0;      // compressed: additional sectors
-  std::uint64_t subclusters = 0;  // extended: the second word of every entry of the run
   // Whether host space belongs to these entries, with the offset known well enough to count it.
   [[nodiscard]] bool owns() const {
     return (type == EntryType::data || type == EntryType::zero_alloc || type == EntryType::compressed) &&
@@ -81,9 +84,12 @@ struct ScanRules {
   bool external_data = false;  // offsets are into the external data file
 };
 
-// Appends the table's runs to `out`, ascending. `guest` is the guest offset of the table's first entry. `bytes` may be
-// shorter than a table: what is missing has no runs.
-void scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest, std::vector<EntryRun>& out);
+// Appends the table's runs to `out`, ascending, from entry `first` on, until `out` holds `most` of them or
+// the table ends; returns the entry to go on with. `guest` is the guest offset of the table's first entry.
+// `bytes` may be shorter than a table: what is missing has no runs.
+std::uint32_t scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest,
+                      std::vector<EntryRun>& out, std::uint32_t first = 0,
+                      std::size_t most = std::numeric_limits<std::size_t>::max());
 
 // Whether `host` lies so far behind the end of a file of `eof` bytes that no cut of the file explains it.
 [[nodiscard]] bool far_past_eof(std::uint64_t host, std::uint64_t eof);
@@ -94,6 +100,11 @@ void scan_l2(base::ConstBytes bytes, const ScanRules& rules, std::uint64_t guest
 // What a table's entries say of the table as a whole.
 struct Looks {
   std::uint64_t entries = 0, foreign = 0;  // that are not empty; of them, those that look like something else
+  Looks& operator+=(const Looks& more) {
+    entries += more.entries;
+    foreign += more.foreign;
+    return *this;
+  }
   // Guest data or another structure lies where the table should be, at least in a part of it.
   [[nodiscard]] bool implausible() const { return foreign >= 4 && foreign * 2 >= entries; }
 };

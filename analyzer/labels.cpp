@@ -14,6 +14,8 @@
 
 #include <sys/mman.h>
 
+#include <malloc.h>
+
 #include "base/checked.hpp"
 
 namespace cowvet::analyzer {
@@ -22,7 +24,9 @@ namespace {
 
 constexpr std::uint64_t pages_per_chunk = 64;
 constexpr std::uint64_t os_page = 4096;
-constexpr std::size_t most_runs = 24;  // beyond that a page of bytes is the better form
+constexpr std::uint64_t of_allocation = 16;        // bytes that malloc takes for itself, of each
+constexpr std::uint64_t much_memory = 8ULL << 20;  // bytes, worth giving back to the system
+constexpr std::size_t most_runs = 24;              // beyond that a page of bytes is the better form
 
 using Packed = std::uint32_t;  // kind in the upper four bits
 constexpr Packed pack(Label l) { return static_cast<Packed>(l.kind) << 28 | l.refs; }
@@ -116,9 +120,9 @@ struct LabelMap::Page {
 
   [[nodiscard]] std::uint64_t bytes_used() const {
     switch (form) {
-      case Form::runs: return capacity * sizeof(Run);
-      case Form::bytes: return page_clusters;
-      case Form::words: return page_clusters * sizeof(Packed);
+      case Form::runs: return capacity == 0 ? 0 : capacity * sizeof(Run) + of_allocation;
+      case Form::bytes: return page_clusters + of_allocation;
+      case Form::words: return page_clusters * sizeof(Packed) + of_allocation;
     }
     return 0;
   }
@@ -269,7 +273,8 @@ std::uint64_t LabelMap::chunk_cost() const {
 }
 
 std::uint64_t LabelMap::least_budget() {
-  return sizeof(Chunk) + sizeof(std::uint64_t) + os_page + pages_per_chunk * page_clusters * sizeof(Packed);
+  return sizeof(Chunk) + sizeof(std::uint64_t) + os_page +
+         pages_per_chunk * (page_clusters * sizeof(Packed) + of_allocation);
 }
 
 base::Result<std::unique_ptr<LabelMap>> LabelMap::make(std::uint64_t clusters, std::uint64_t budget) {
@@ -319,7 +324,7 @@ LabelMap::Chunk& LabelMap::chunk_for(std::uint64_t index) {
 }
 
 void LabelMap::Session::add(std::uint64_t first, std::uint64_t count, Label label) {
-  if (++adds_ % 1024 == 0) {  // let the map shrink now and then, however long the session is
+  if (map_.memory() > map_.budget_) {  // at once: of many threads, each would add to it
     leave();
     lock_.lock();
   }
@@ -362,10 +367,13 @@ void LabelMap::shrink() {
   if (kept == used_.size()) return;
   end_ = used_[kept] * page_clusters * pages_per_chunk;
   release(kept);
+  malloc_trim(0);  // what one thread's heap has free is of no use to the others
 }
 
 bool LabelMap::advance() {
+  const bool much = memory() > much_memory;
   release(0);
+  if (much) malloc_trim(0);
   if (end_ >= clusters_) return false;
   begin_ = end_;
   end_ = clusters_;

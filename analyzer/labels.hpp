@@ -80,7 +80,6 @@ class LabelMap {
     void leave();
     LabelMap& map_;
     std::shared_lock<std::shared_mutex> lock_;
-    std::uint32_t adds_ = 0;
   };
 
   [[nodiscard]] std::uint64_t clusters() const { return clusters_; }

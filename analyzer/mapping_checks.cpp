@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
-#include <numeric>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -265,21 +263,17 @@ bool MappingChecks::judge_table(const Group& group, const TableUse& use, const T
     return false;
   }
   if (table.missing != 0) report("l1/entry-partial-eof"_rule);
-  if (table.looks.implausible()) {
-    const auto left =
-        std::transform_reduce(table.runs.begin(), table.runs.end(), std::uint64_t{0}, std::plus{},
-                              [](const EntryRun& run) { return std::uint64_t{run.count}; });
+  if (table.looks.implausible())
     report("l2/table-implausible"_rule,
            fmt::format(
                "{} of {} entries look like something else; {} are believed, since what they name is in use",
-               table.looks.foreign, table.looks.entries, left));
-  }
+               table.looks.foreign, table.looks.entries, table.believed));
   return true;
 }
 
 void MappingChecks::table(const Group& group, const TableUse& use, const Table& table, unsigned worker) {
   if (!judge_) return;
-  if (table.begin == 0) {
+  if (table.begin == 0 && table.starts) {
     ++tables_;
     if (use.active) counts_[worker].next_host = 0;
   }
@@ -287,7 +281,7 @@ void MappingChecks::table(const Group& group, const TableUse& use, const Table& 
   if (table.os_error == 0 && table.missing == 0 && table.runs.empty() && !table.looks.implausible() &&
       table.length == geometry().cluster_size())
     remember_empty(group, use, counts_[worker]);
-  if (!judge_table(group, use, table)) return;
+  if (table.ends && !judge_table(group, use, table)) return;
   for (const auto& run : table.runs) {
     if (run.problems != 0) judge_run(group, use, run);
     if (run.type == EntryType::zero || run.type == EntryType::none) continue;
@@ -298,7 +292,7 @@ void MappingChecks::table(const Group& group, const TableUse& use, const Table& 
     if (run.type == EntryType::compressed) compressed_seen_.store(true, std::memory_order_relaxed);
     if (use.active) count(run, counts_[worker]);
   }
-  if (use.active && !table.runs.empty()) judge_behind_disk(group, use);
+  if (use.active && table.ends && table.believed != 0) judge_behind_disk(group, use);
 }
 
 // Tables of the active layer behind the end of the disk that map something. Empty ones are left by every snapshot that

@@ -297,7 +297,10 @@ Refcounts::Outcome Refcounts::compare(const LabelMap& labels, unsigned jobs, Voi
                              blocks_.begin() + static_cast<std::ptrdiff_t>(std::min(first_block, end_block)),
                              blocks_.begin() + static_cast<std::ptrdiff_t>(end_block),
                              [](std::uint64_t block) { return block != 0; })));
-  std::vector<std::vector<std::byte>> buffers(std::max(jobs, 1U));
+  constexpr std::uint64_t all_buffers = 16ULL << 20;  // bytes that all workers may take
+  jobs = static_cast<unsigned>(
+      std::clamp<std::uint64_t>(all_buffers / (batch * cluster_size), 1, std::max(jobs, 1U)));
+  std::vector<std::vector<std::byte>> buffers(jobs);
   constexpr std::uint64_t batches_at_once =
       64;  // then what they found is taken over, in the order of the file
   for (std::uint64_t begin = first_block; begin < end_block && !image_.progress.stop_requested();

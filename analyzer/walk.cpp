@@ -6,6 +6,9 @@
 #include "analyzer/walk.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <limits>
+#include <numeric>
 #include <ranges>
 
 #include <fmt/format.h>
@@ -20,11 +23,19 @@ using format::L1Entry;
 
 namespace {
 
-constexpr std::uint64_t slice_bytes = 4ULL << 20;    // L1 words in memory at once
-constexpr std::size_t rows_at_once = 4096;           // of L1 tables, read in one batch
-constexpr std::uint64_t batch_bytes = 1ULL << 20;    // L2 bytes a worker reads at once
+constexpr std::uint64_t slice_bytes = 4ULL << 20;  // L1 words in memory at once
+constexpr std::size_t rows_at_once = 4096;         // of L1 tables, read in one batch
+constexpr std::uint64_t batch_bytes = 1ULL
+                                      << 20;  // L2 bytes a worker reads at once, when there are few workers
 constexpr std::uint64_t merge_entries = 1ULL << 16;  // entries of a group that are merged at once
-constexpr std::size_t owned_at_once = 4096;          // shown to the visitor
+constexpr std::size_t runs_at_once = 8192;           // shown to the visitor: a whole table of usual size
+constexpr std::size_t owned_at_once = 1024;          // the same of what is owned
+constexpr std::uint64_t all_buffers = 16ULL << 20;   // bytes that all workers may take
+
+// How many bytes of tables each of so many workers reads at once.
+std::uint64_t batch_of(unsigned jobs) {
+  return std::clamp<std::uint64_t>(all_buffers / 2 / std::max(jobs, 1U), batch_bytes / 16, batch_bytes);
+}
 
 std::uint64_t entries_below(std::uint64_t eof, base::HostOffset table, std::uint64_t entries) {
   return table.raw() < eof ? std::min(entries, (eof - table.raw()) / 8) : 0;
@@ -277,6 +288,11 @@ void merge_lanes(const Group& group, std::vector<Lane>& lanes, std::uint32_t clu
   }
 }
 
+std::uint64_t entries_of(const std::vector<EntryRun>& runs) {
+  return std::transform_reduce(runs.begin(), runs.end(), std::uint64_t{0}, std::plus{},
+                               [](const EntryRun& run) { return std::uint64_t{run.count}; });
+}
+
 }  // namespace
 
 // Whether entries of a table that was overwritten, at least in part, are what is left of it: what they name is in use.
@@ -293,53 +309,89 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
                         unsigned id) const {
   const auto& g = rules_.geometry;
   const std::uint64_t table_bytes = g.cluster_size();
+  const std::uint64_t batch = batch_of(jobs_);
 
   const auto in_hole = [&](base::HostOffset table) {
     const auto extent = image_.device.extent(table.raw());
     return extent.hole && extent.end >= std::min(table.raw() + table_bytes, rules_.eof);
   };
 
+  const auto show_owned = [&](const Group& group) {
+    if (!worker.owned.empty()) visitor.owned(group, worker.owned, id);
+    worker.owned.clear();
+  };
+  // What the only table of a group owns.
+  const auto show_runs = [&](const Group& group, const std::vector<EntryRun>& runs) {
+    const auto& use = group.uses.front();
+    for (const auto& run : runs) {
+      if (!run.owns()) continue;
+      if (worker.owned.size() == owned_at_once) show_owned(group);
+      worker.owned.push_back({.run = run, .refs = use.refs, .active = use.active, .use = 0});
+    }
+    show_owned(group);
+  };
+
+  // Shows the only table of a group when it has too many runs to keep them all: first it is scanned to learn how it
+  // looks as a whole, then once more to be shown.
+  const auto show_at_length = [&](const Group& group, Visitor::Table table, base::ConstBytes bytes,
+                                  std::uint64_t guest) {
+    auto& runs = worker.runs.front();
+    const auto entries = static_cast<std::uint32_t>(bytes.size() / g.l2_entry_size());
+    const auto next = [&](std::uint32_t at) {
+      runs.clear();
+      return scan_l2(bytes, rules_, guest, runs, at, runs_at_once);
+    };
+    table.looks = {};
+    for (std::uint32_t at = 0; at < entries;) {
+      at = next(at);
+      table.looks += looks_of(runs);
+    }
+    for (std::uint32_t at = 0; at < entries;) {
+      table.starts = at == 0;
+      at = next(at);
+      table.ends = at >= entries;
+      if (table.looks.implausible())
+        std::erase_if(runs, [&](const EntryRun& run) { return !confirmed(run); });
+      table.believed += entries_of(runs);
+      visitor.table(group, group.uses.front(), table, id);
+      show_runs(group, runs);
+    }
+  };
+
   // Scans one piece [first, first + length) bytes of all tables of a group that has been read, and shows it.
   const auto show = [&](const Group& group, std::span<const storage::ReadRequest> read, std::uint64_t first) {
     const std::uint64_t guest = group.l1_index * g.span() + first / g.l2_entry_size() * g.cluster_size();
+    const bool alone = group.uses.size() == 1;
     if (worker.runs.size() < group.uses.size()) worker.runs.resize(group.uses.size());
     std::vector<Lane> lanes;
     for (std::size_t u = 0; u < group.uses.size(); ++u) {
       auto& runs = worker.runs[u];
       runs.clear();
-      if (!read[u].hole && read[u].os_error == 0)
-        scan_l2(read[u].into.first(static_cast<std::size_t>(read[u].valid)), rules_, guest, runs);
+      Visitor::Table table{
+          .runs = runs,
+          .begin = first,
+          .length = read[u].into.size(),
+          .hole = read[u].hole && (read[u].into.size() == table_bytes || in_hole(group.uses[u].table)),
+          .os_error = read[u].os_error,
+          .missing = read[u].into.size() - read[u].valid};
+      if (!read[u].hole && read[u].os_error == 0) {
+        const auto bytes = read[u].into.first(static_cast<std::size_t>(read[u].valid));
+        const auto most = alone ? runs_at_once : std::numeric_limits<std::size_t>::max();
+        const std::uint64_t scanned = scan_l2(bytes, rules_, guest, runs, 0, most);
+        if (scanned < bytes.size() / g.l2_entry_size()) return show_at_length(group, table, bytes, guest);
+      }
       if (first != 0)
         for (auto& run : runs) run.first += static_cast<std::uint32_t>(first / g.l2_entry_size());
-      const auto looks = looks_of(runs);
-      if (looks.implausible()) std::erase_if(runs, [&](const EntryRun& run) { return !confirmed(run); });
-      visitor.table(
-          group, group.uses[u],
-          {.runs = runs,
-           .begin = first,
-           .length = read[u].into.size(),
-           .looks = looks,
-           .hole = read[u].hole && (read[u].into.size() == table_bytes || in_hole(group.uses[u].table)),
-           .os_error = read[u].os_error,
-           .missing = read[u].into.size() - read[u].valid},
-          id);
+      table.looks = looks_of(runs);
+      if (table.looks.implausible())
+        std::erase_if(runs, [&](const EntryRun& run) { return !confirmed(run); });
+      table.believed = entries_of(runs);
+      visitor.table(group, group.uses[u], table, id);
       lanes.push_back({&runs, 0, static_cast<std::uint32_t>(u)});
     }
-    const auto show_owned = [&] {
-      if (!worker.owned.empty()) visitor.owned(group, worker.owned, id);
-      worker.owned.clear();
-    };
-    worker.owned.clear();
-    if (lanes.size() == 1) {
-      const auto use = lanes[0].use;
-      for (const auto& run : *lanes[0].runs)
-        if (run.owns())
-          worker.owned.push_back(
-              {.run = run, .refs = group.uses[use].refs, .active = group.uses[use].active, .use = use});
-    } else if (lanes.size() > 1) {
-      merge_lanes(group, lanes, g.cluster_bits(), worker.owned, show_owned);
-    }
-    show_owned();
+    if (alone) return show_runs(group, worker.runs.front());
+    merge_lanes(group, lanes, g.cluster_bits(), worker.owned, [&] { show_owned(group); });
+    show_owned(group);
   };
 
   // Reads a piece of the tables of the groups [from, to) in one batch.
@@ -376,7 +428,7 @@ void MappingWalk::visit(const std::vector<Group>& groups, Visitor& visitor, Work
     std::size_t to = from;
     for (std::uint64_t sum = 0; to < groups.size(); ++to) {
       sum += groups[to].uses.size() * table_bytes;
-      if (to > from && sum > batch_bytes) break;
+      if (to > from && sum > batch) break;
     }
     read(from, to, 0, table_bytes);
     std::span<const storage::ReadRequest> rest(worker.requests);
@@ -393,13 +445,17 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
     repeats_known_ = true;
   }
   image_.progress.expect(tables_ << rules_.geometry.cluster_bits());
-  // Each thread holds the uses of a step, which are many where thousands of layers differ.
-  jobs = static_cast<unsigned>(
-      std::clamp<std::uint64_t>(most_uses / std::max<std::size_t>(trees_.size(), 1), 1, jobs));
+  // Each thread holds the uses of a step, which are many where thousands of layers differ; and tables, with their runs.
+  const std::uint64_t of_each = std::max(batch_of(jobs_), rules_.geometry.cluster_size()) +
+                                (trees_.size() > 1 ? merge_entries : runs_at_once) * sizeof(EntryRun) +
+                                owned_at_once * sizeof(Owned);
+  const std::uint64_t most =
+      std::min(most_uses / std::max<std::size_t>(trees_.size(), 1), all_buffers / of_each);
+  jobs = static_cast<unsigned>(std::clamp<std::uint64_t>(most, 1, std::max(jobs, 1U)));
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
     const std::uint64_t step =
-        std::clamp<std::uint64_t>(batch_bytes >> rules_.geometry.cluster_bits(), 1,
+        std::clamp<std::uint64_t>(batch_of(jobs_) >> rules_.geometry.cluster_bits(), 1,
                                   std::clamp<std::uint64_t>(most_uses / trees_.size(), 1, 2048));
     const auto tasks = static_cast<std::size_t>(base::divide_up(slice.end - slice.first, step));
     base::parallel_for(jobs, tasks, [&](std::size_t task, unsigned id) {

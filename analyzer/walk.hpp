@@ -72,7 +72,7 @@ class Visitor {
   // at the first of its indices.
   virtual void group(const Group&, unsigned /*worker*/) {}
   // A table of a group as it was read: its runs, whether it is incomplete, a hole or implausible. Large tables in which
-  // many layers differ are shown in pieces.
+  // many layers differ are shown in pieces. A piece with very many runs is shown in several calls, some runs in each.
   struct Table {
     const std::vector<EntryRun>& runs;
     std::uint64_t begin = 0;  // the piece, in bytes of the table
@@ -80,11 +80,14 @@ class Visitor {
     Looks looks = {};   // of an implausible one, only entries that the refcounts confirm are among the runs
     bool hole = false;  // the whole table lies in a hole of the file
     int os_error = 0;
-    std::uint64_t missing = 0;  // bytes of the piece that are behind the end of the file
+    std::uint64_t missing = 0;   // bytes of the piece that are behind the end of the file
+    bool starts = true;          // the first call for the piece
+    bool ends = true;            // the last one
+    std::uint64_t believed = 0;  // at the end: the entries among the runs of all calls
   };
   virtual void table(const Group&, const TableUse&, const Table&, unsigned /*worker*/) {}
   // What the group owns, each host cluster at a guest position once; called after table() for all its uses,
-  // many of them a piece at a time.
+  // many of them a piece, or a call, at a time.
   virtual void owned(const Group&, std::span<const Owned>, unsigned /*worker*/) {}
 };
 

@@ -38,8 +38,10 @@ void describe(Arguments& arguments, RepairWords& words) {
                  "what nothing refers to; all also takes the best supported of several answers");
   arguments.flag("--allow-loss", words.allow_loss,
                  "With --level all: also give up what can't be reached any more");
-  arguments.text("--undo", words.undo_file, "FILE",
-                 "Where the bytes as they were are kept (default: IMAGE.cowvet-undo)");
+  arguments.text(
+      "--undo", words.undo_file, "FILE",
+      "Where the bytes as they were are kept (default: IMAGE.cowvet-undo, which otherwise is a link to "
+      "FILE while the image changes)");
   arguments.flag("--chain", words.chain,
                  "Repair what IMAGE stands on first, from the base up, and find backing files again that "
                  "were moved or renamed: "

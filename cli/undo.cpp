@@ -56,6 +56,9 @@ base::Result<std::unique_ptr<storage::Device>> open_named(const std::string& fil
 }
 
 base::Result<reports::UndoReport> undo_as(const Request& request, base::Progress& progress) {
+  std::error_code unseen;
+  if (std::filesystem::is_directory(request.file, unseen))
+    return about_file(request.file, {base::ErrorKind::usage, "is a directory: name the undo file in it"});
   auto file = open_named(request.file, false);
   if (!file) return std::unexpected(std::move(file.error()));
   const auto info = repair::read_undo(**file, progress);

@@ -47,6 +47,7 @@ enum class Reason : std::uint8_t {
   n4_would_discard,  // the change would discard data, key material or evidence
   n5_content_lost,   // the content itself is lost or foreign; mending the pointer doesn't bring it back
   n6_elsewhere,      // the fault lies outside this file
+  n7_not_yet,        // it could be mended; cowvet does not do it yet
 };
 
 // One verb for each kind of repair.
@@ -63,21 +64,25 @@ enum class Remedy : std::uint8_t {
   bare_zero_entry,          // keep "reads as zeros", drop the offset that nothing is read from
   clear_subcluster_bitmap,  // zero the subcluster word of a compressed entry
   choose_subclusters,       // decide for each subcluster: data or zeros
-  set_guest_offset,         // store the guest offset as the offset in the external data file
   set_sector_count,         // store the sector count that the compressed stream needs
-  recompress_cluster,       // store the cluster's content anew
   copy_table,               // give each user of a shared table its own copy
   reattach_table,           // put an orphan table back where its content belongs
   clear_feature_bit,        // clear one bit in a feature word
   clear_dirty_bit,          // rebuild the refcounts, then clear the dirty bit
   clear_corrupt_bit,        // verify everything, then clear the corrupt bit
-  drop_extension,           // remove one header extension
   drop_bitmap,              // remove one bitmap
   drop_bitmaps,             // remove the bitmaps extension, its bit, then free the clusters
   rewrite_snapshot_table,   // write the snapshot table anew with complete fields
-  record_backing_format,    // add the backing format name extension
   zero_padding,             // store zeros where the format demands them
-  extend_file,              // append zeros up to the cluster boundary
+  correct_header,           // store in a header field what the rest of the image tells
+  relink_structure,         // lead a pointer to the structure that was found elsewhere
+  correct_extension,        // store the type or length that an extension has by its content and its neighbours
+  correct_luks_field,       // store the value that a field of the LUKS header has in every image
+  recount_bitmaps,          // store the number of bitmaps and the size that their directory has
+  reattach_cluster,         // put a lost data cluster back where it belongs
+  copy_cluster,             // give each user of a shared cluster a copy of its own
+  give_up_content,          // read as zeros what can't be reached
+  drop_snapshot,            // remove one snapshot
   truncate_file,            // cut unreferenced zeros off the end of the file
 };
 

@@ -107,6 +107,7 @@ std::string_view to_string(Reason reason) {
     case Reason::n4_would_discard: return "n4-would-discard";
     case Reason::n5_content_lost: return "n5-content-lost";
     case Reason::n6_elsewhere: return "n6-elsewhere";
+    case Reason::n7_not_yet: return "n7-not-yet";
   }
   __builtin_unreachable();
 }
@@ -125,21 +126,25 @@ std::string_view to_string(Remedy remedy) {
     case Remedy::bare_zero_entry: return "bare-zero-entry";
     case Remedy::clear_subcluster_bitmap: return "clear-subcluster-bitmap";
     case Remedy::choose_subclusters: return "choose-subclusters";
-    case Remedy::set_guest_offset: return "set-guest-offset";
     case Remedy::set_sector_count: return "set-sector-count";
-    case Remedy::recompress_cluster: return "recompress-cluster";
     case Remedy::copy_table: return "copy-table";
     case Remedy::reattach_table: return "reattach-table";
     case Remedy::clear_feature_bit: return "clear-feature-bit";
     case Remedy::clear_dirty_bit: return "clear-dirty-bit";
     case Remedy::clear_corrupt_bit: return "clear-corrupt-bit";
-    case Remedy::drop_extension: return "drop-extension";
     case Remedy::drop_bitmap: return "drop-bitmap";
     case Remedy::drop_bitmaps: return "drop-bitmaps";
     case Remedy::rewrite_snapshot_table: return "rewrite-snapshot-table";
-    case Remedy::record_backing_format: return "record-backing-format";
     case Remedy::zero_padding: return "zero-padding";
-    case Remedy::extend_file: return "extend-file";
+    case Remedy::correct_header: return "correct-header";
+    case Remedy::relink_structure: return "relink-structure";
+    case Remedy::correct_extension: return "correct-extension";
+    case Remedy::correct_luks_field: return "correct-luks-field";
+    case Remedy::recount_bitmaps: return "recount-bitmaps";
+    case Remedy::reattach_cluster: return "reattach-cluster";
+    case Remedy::copy_cluster: return "copy-cluster";
+    case Remedy::give_up_content: return "give-up-content";
+    case Remedy::drop_snapshot: return "drop-snapshot";
     case Remedy::truncate_file: return "truncate-file";
   }
   __builtin_unreachable();

@@ -13,8 +13,8 @@
 #include "repair/content_codec.hpp"
 #include "repair/extension_area.hpp"
 #include "repair/field_places.hpp"
-#include "repair/l1_search.hpp"
 #include "repair/owned_clusters.hpp"
+#include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -191,17 +191,8 @@ Remedied mend_l1_size(Draft& draft) {
   const std::uint64_t needed = g.l1_entries(v2.size);
   const auto* why =
       first_of(draft, {"header/l1-size-limit"_rule, "l1/table-past-eof"_rule, "overlap/active-l1"_rule});
-  // Entries behind the needed ones that are none, or a table that lies where they are: where the others lead to tables.
-  if (why == nullptr && tables_behind(draft, v2.l1_table_offset.raw(), needed) != 0) {
+  if (why == nullptr && tables_behind(draft, v2.l1_table_offset.raw(), needed) != 0)
     why = strange_behind(draft, "l1[", needed);
-    const std::uint64_t behind = v2.l1_table_offset.raw() + needed * 8,
-                        table_end = v2.l1_table_offset.raw() + std::uint64_t{v2.l1_size} * 8;
-    for (const auto& f : draft.found("l1/points-at-metadata"_rule))
-      if (const auto entry = f.where.starts_with("l1[") ? draft.entry(f.where) : std::nullopt)
-        if (const std::uint64_t to = draft.word(entry->offset) & format::entry_offset_mask;
-            to + g.cluster_size() > behind && to < table_end)
-          why = &f;
-  }
   const std::uint64_t end = v2.l1_table_offset.raw() + needed * 8;
   if (why == nullptr || needed == 0 || needed >= v2.l1_size || needed > format::limits::max_l1_entries ||
       end > draft.image().size() || l1_looks(draft.image(), g, v2.l1_table_offset, needed).is_none())
@@ -243,13 +234,14 @@ Remedied mend_refcount_table(Draft& draft) {
     return analyzer::StoredRefcounts(draft.image(), g, base::HostOffset{at}).self_evidence();
   };
   constexpr unsigned certain = 3;
-  const auto* why = first_of(draft, {"refcount/table-offset-zero"_rule,
-                                     "refcount/table-offset-unaligned"_rule, "refcount/table-past-eof"_rule});
+  const auto* why = first_of(draft, {"refcount/table-offset-zero"_rule, "refcount/table-offset-unaligned"_rule,
+                                     "refcount/table-past-eof"_rule});
   // It may also lead to something that is no table: then its entries show it.
   if (why == nullptr && evidence(draft.header().v2.refcount_table_offset.raw()) < certain)
     why = first_of(draft, {"refcount/block-past-eof"_rule, "refcount/block-unaligned"_rule,
                            "refcount/table-entry-reserved"_rule, "refcount/block-overlap"_rule,
                            "refcount/block-implausible"_rule, "refcount/block-shared"_rule,
+                           "refcount/coverage"_rule,
                            "overlap/refcount-table"_rule});
   const std::uint64_t clusters = draft.header().v2.refcount_table_clusters;
   if (why == nullptr || clusters == 0 || clusters * g.cluster_size() > format::limits::max_refcount_table)

@@ -91,33 +91,23 @@ constexpr RuleId astray[] = {"header/l1-offset-unaligned"_rule, "header/l1-offse
                              "header/l1-offset-zero"_rule, "l1/table-past-eof"_rule,
                              "overlap/active-l1"_rule};
 
-// What the entries of a table that is something else look like.
-constexpr RuleId strange[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
-                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
-                              "l1/points-at-metadata"_rule};
-
 Remedied find_l1(Draft& draft) {
   const auto& verdict = draft.verdict();
-  // What lies over a table that reads as one may be wrong itself.
-  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) {
-    return draft.any(rule) && (rule != "overlap/active-l1"_rule ||
-                               tables_behind(draft, draft.header().v2.l1_table_offset.raw(),
-                                             draft.geometry().l1_entries(draft.header().v2.size)) == 0);
-  });
+  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
+  const std::uint64_t at = draft.header().v2.l1_table_offset.raw();
+  const std::uint64_t entries = draft.geometry().l1_entries(draft.header().v2.size);
+  const auto leads_to_tables = [&] { return tables_behind(draft, at, entries) != 0; };
   std::optional<L1Candidate> found;
   if (why == std::end(astray)) {
-    why = std::ranges::find_if(strange, [&](RuleId rule) { return draft.any(rule); });
-    const std::uint64_t at = draft.header().v2.l1_table_offset.raw();
-    const std::uint64_t needed = draft.geometry().l1_entries(draft.header().v2.size);
-    if (why == std::end(strange) || tables_behind(draft, at, needed) != 0 || cut_off(draft, at, needed))
-      return {};
-    found = search_l1(draft, draft.geometry().l1_entries(draft.header().v2.size));
+    const auto strange = std::ranges::find_if(strange_entries(), [&](RuleId rule) { return draft.any(rule); });
+    if (strange == strange_entries().end() || leads_to_tables() || cut_off(draft, at, entries)) return {};
+    why = &*strange;
+    found = search_l1(draft, entries);
     if (!found) return {};
   }
   auto finding = draft.found(*why).front();
   finding.guest = {{base::GuestOffset{0}, draft.header().v2.size, ""}};  // another table shows another disk
   const auto& g = draft.geometry();
-  const std::uint64_t entries = g.l1_entries(draft.header().v2.size);
   if (entries == 0 || entries > format::limits::max_l1_entries) return {};
   // Lost L1 tables that no lost snapshot names; the active one's entries have COPIED.
   const analyzer::Orphan* best = nullptr;
@@ -151,7 +141,8 @@ Remedied find_l1(Draft& draft) {
                                         best->cluster, best->entries, best->tables)));
     return action == nullptr ? Remedied{} : draft.put(*action, 0, format::encode(header.v2));
   }
-  if (std::ranges::none_of(verdict.orphans, [](const auto& o) { return !o.is_l1; })) return {};
+  // A table that leads to L2 tables is better than an empty one, whatever else claims its place.
+  if (leads_to_tables() || std::ranges::none_of(verdict.orphans, [](const auto& o) { return !o.is_l1; })) return {};
   if (!draft.allows(Consent::choice)) {
     draft.withhold(*why, Consent::choice, empty_l1, place_from(finding));
     return {};

@@ -10,6 +10,7 @@
 
 #include "analyzer/luks_checks.hpp"
 #include "repair/extension_area.hpp"
+#include "repair/field_places.hpp"
 #include "repair/luks_region.hpp"
 #include "repair/remedies.hpp"
 
@@ -22,8 +23,31 @@ using findings::RuleId;
 namespace {
 
 constexpr std::string_view write_place = "lead the header to the LUKS header that was found";
+constexpr std::string_view write_payload = "let the payload begin where the LUKS region ends";
 constexpr std::string_view write_field = "write the value that this field has in every image";
 constexpr std::string_view write_name = "write the name that programs use unless told otherwise";
+
+// Where the key material of all slots ends, bytes behind the header, as the payload begins there; nothing when the slots
+// don't say it.
+std::optional<std::uint64_t> end_of_key_material(const format::Luks& luks) {
+  constexpr std::uint64_t alignment = 4096, sector = 512, largest_key = 1024;
+  if (luks.header.key_bytes == 0 || luks.header.key_bytes > largest_key) return std::nullopt;
+  std::uint64_t end = 0;
+  for (const auto& slot : luks.slots)
+    end = std::max(end, slot.key_offset * sector + std::uint64_t{luks.header.key_bytes} * format::luks_stripes);
+  return base::round_up(end, alignment);
+}
+
+// The region's length is where the key material ends, and the header's own field says otherwise.
+Remedied mend_payload(Draft& draft, std::uint64_t region, std::uint64_t length) {
+  constexpr auto at = place_of_field<&format::LuksHeader::payload_offset>();
+  const RuleId rule = "luks/payload-offset-match"_rule;
+  auto* action = draft.may_act(rule, Consent::choice, write_payload,
+                               place_from(draft.found(rule).front(), "the key slots end where the region ends"));
+  std::array<std::byte, 4> bytes{};
+  base::store_be<std::uint32_t, 0>(std::span<std::byte, 4>(bytes), static_cast<std::uint32_t>(length / 512));
+  return action == nullptr ? Remedied{} : draft.put(*action, region + at, bytes);
+}
 
 Remedied mend_place(Draft& draft) {
   constexpr RuleId rules[] = {"crypt/header-offset"_rule, "crypt/header-length-min"_rule,
@@ -39,6 +63,13 @@ Remedied mend_place(Draft& draft) {
   if (!region) return {};
   const auto wanted = format::encode(*region);
   if (std::ranges::equal(wanted, extension->data)) return {};
+  if (*why == "luks/payload-offset-match"_rule) {
+    const auto stored = format::decode<format::EncryptionExtension>(
+        std::span(extension->data).first<format::disk_size<format::EncryptionExtension>>());
+    const auto luks = format::decode_luks(draft.bytes(region->offset.raw(), format::luks_header_size));
+    if (const auto end = luks ? end_of_key_material(*luks) : std::nullopt; end && stored.length == *end)
+      return mend_payload(draft, region->offset.raw(), *end);
+  }
   extension->data.assign(wanted.begin(), wanted.end());
   auto* action =
       draft.may_act(*why, Consent::choice, write_place,

@@ -160,7 +160,10 @@ class Ext {
       group.block_csum |= std::uint32_t{little<std::uint16_t>(d, 0x38)} << 16;
       group.inode_csum |= std::uint32_t{little<std::uint16_t>(d, 0x3a)} << 16;
     }
-    if ((ro_ & (ro_metadata_csum | ro_gdt_csum)) == 0) group.flags = 0, group.unused_inodes = 0;
+    if ((ro_ & (ro_metadata_csum | ro_gdt_csum)) == 0) {  // then these fields mean nothing
+      group.flags = 0;
+      group.unused_inodes = 0;
+    }
     if (!inside(group.block_map) || !inside(group.inode_map) || !inside(group.inode_table, table_blocks()))
       return std::nullopt;
     return group;

@@ -169,7 +169,8 @@ class Fat {
     } else {
       follow_directory(root_cluster_, true);
     }
-    for (std::size_t i = 0; i < directories_.size(); ++i) follow_directory(directories_[i], false);
+    std::size_t done = 0;  // their number grows meanwhile
+    while (done < directories_.size()) follow_directory(directories_[done++], false);
   }
   void list(base::ConstBytes bytes) {
     for (std::uint64_t i = 0; i + entry_size <= bytes.size(); i += entry_size) {

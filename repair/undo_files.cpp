@@ -12,6 +12,7 @@
 #include "base/text.hpp"
 #include "storage/directory.hpp"
 #include "storage/file.hpp"
+#include "storage/link.hpp"
 #include "storage/new_file.hpp"
 #include "storage/path_state.hpp"
 
@@ -52,8 +53,14 @@ std::optional<std::uint64_t> number_of(std::string_view name, std::string_view f
   return number;
 }
 
-// Their numbers, the highest first.
-base::Result<std::vector<std::pair<std::uint64_t, std::string>>> numbered(const std::string& first) {
+using Numbered = std::vector<std::pair<std::uint64_t, std::string>>;
+
+// Undo files with their numbers, the highest first.
+struct Named {
+  Numbered files, lost;  // lost: links to undo files that are not there
+};
+
+base::Result<Named> named_after(const std::string& first) {
   const auto folder = folder_of(first);
   const auto listed = storage::list_folder(folder);
   if (!listed) {
@@ -62,12 +69,15 @@ base::Result<std::vector<std::pair<std::uint64_t, std::string>>> numbered(const 
     return std::unexpected(std::move(error));
   }
   const auto plain = fs::path(first).filename().string();
-  std::vector<std::pair<std::uint64_t, std::string>> found;
-  for (const auto& name : listed->files)
-    if (const auto number = number_of(name, plain))
-      found.emplace_back(*number, (fs::path(first).parent_path() / name).string());
-  std::ranges::sort(found, std::greater{});
-  return found;
+  const auto numbered = [&](const std::vector<std::string>& names) {
+    Numbered found;
+    for (const auto& name : names)
+      if (const auto number = number_of(name, plain))
+        found.emplace_back(*number, (fs::path(first).parent_path() / name).string());
+    std::ranges::sort(found, std::greater{});
+    return found;
+  };
+  return Named{numbered(listed->files), numbered(listed->lost)};
 }
 
 // The folder itself, links followed.
@@ -75,28 +85,50 @@ std::optional<std::string> real_folder(const std::string& file) {
   return storage::real_path(folder_of(file));
 }
 
+// A link among the image's undo files that leads to one elsewhere; none where it would be found anyway, or where no
+// link can be made, as in a folder that may only be read.
+std::string link_to_elsewhere(const std::string& image, const std::string& undo_file) {
+  const auto known = undo_files_of(image);
+  const auto target = storage::real_path(undo_file);
+  if (!known || !target) return {};
+  if (std::ranges::any_of(*known, [&](const auto& name) { return storage::real_path(name) == target; }))
+    return {};
+  auto link = new_undo_file(image);
+  if (!link || !storage::make_link(*link, *target)) return {};
+  return std::move(*link);
+}
+
 }  // namespace
 
 base::Result<std::vector<std::string>> undo_files_of(const std::string& image) {
-  auto found = numbered(first_name(image));
-  if (!found) return std::unexpected(std::move(found.error()));
+  auto named = named_after(first_name(image));
+  if (!named) return std::unexpected(std::move(named.error()));
   std::vector<std::string> names;
-  for (auto& [number, name] : *found) names.push_back(std::move(name));
+  for (auto& [number, name] : named->files) names.push_back(std::move(name));
   return names;
 }
 
 base::Result<std::string> new_undo_file(const std::string& image) {
   const auto first = first_name(image);
-  const auto found = numbered(first);
-  if (!found) return std::unexpected(found.error());
-  return found->empty() ? first : fmt::format("{}.{}", first, found->front().first + 1);
+  const auto named = named_after(first);
+  if (!named) return std::unexpected(named.error());
+  std::uint64_t highest = 0;
+  for (const auto* taken : {&named->files, &named->lost})
+    if (!taken->empty()) highest = std::max(highest, taken->front().first);
+  return highest == 0 ? first : fmt::format("{}.{}", first, highest + 1);
 }
 
 base::Result<std::vector<std::string>> interrupted_undo_files(const std::string& image) {
-  const auto names = undo_files_of(image);
-  if (!names) return std::unexpected(names.error());
+  const auto named = named_after(first_name(image));
+  if (!named) return std::unexpected(named.error());
+  if (!named->lost.empty())
+    return base::fail(
+        base::ErrorKind::not_found,
+        fmt::format("a repair was interrupted, and the link '{}' leads to its undo file, which is not "
+                    "there: bring it back, or remove the link when the image is not to be taken back",
+                    base::escape(named->lost.front().second)));
   std::vector<std::string> found;
-  for (const auto& name : *names) {
+  for (const auto& [number, name] : named->files) {
     const auto about = [&](base::Error error) {
       error.message =
           fmt::format("its undo file '{}': {}; move it away when the image is not to be taken back",
@@ -145,13 +177,20 @@ base::Result<Applied> apply_to_file(const std::string& image, storage::Device& d
   };
   auto file = storage::NewFile::begin(undo_file);
   if (!file) return about(file.error());
+  std::string link;
   const auto publish = [&]() -> base::Result<void> {
     auto published = (*file)->publish();
     if (!published) return about(published.error());
+    link = link_to_elsewhere(image, undo_file);
     return published;
   };
-  return apply(device, wanted, (*file)->device(), identity_of(image, undo_file, std::move(cause)), publish,
-               progress);
+  auto applied = apply(device, wanted, (*file)->device(), identity_of(image, undo_file, std::move(cause)),
+                       publish, progress);
+  if (!link.empty()) {
+    const auto reader = UndoReader::open((*file)->device());
+    if (reader && !interrupted(reader->info().state)) storage::remove_link(link);
+  }
+  return applied;
 }
 
 }  // namespace cowvet::repair

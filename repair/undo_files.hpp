@@ -3,7 +3,8 @@
 //
 // An undo file lies beside its image as IMAGE.cowvet-undo, the next ones as IMAGE.cowvet-undo.2 and so on; links are
 // followed first, so that all names of an image have the same ones. Those of a block device lie in the current
-// folder, since what lies beside devices is gone with the next start of the machine.
+// folder, since what lies beside devices is gone with the next start of the machine. While an image changes whose undo
+// file lies elsewhere, a link of such a name leads there: what is interrupted then is found again.
 #pragma once
 #include <string>
 #include <string_view>
@@ -25,7 +26,7 @@ namespace cowvet::repair {
 
 // The undo files of the image whose change, or whose taking back, was interrupted: to be given to recover()
 // in this order. Errors: as undo_files_of(); wrong_format and io, when one of them can't be read, with its
-// name.
+// name; not_found, when a link to one leads nowhere.
 [[nodiscard]] base::Result<std::vector<std::string>> interrupted_undo_files(const std::string& image);
 
 // The image that `undo_file` names as `stored`. Where that is gone, one of its name beside the undo file:

@@ -42,10 +42,9 @@ bool sense_without_reserved(const Draft& draft, const EntryPlace& place) {
   const std::uint64_t word = draft.word(place.offset);
   const base::HostOffset to{word & format::entry_offset_mask};
   if (std::popcount(word) == 1 && to.raw() == 0) return true;  // a flipped bit of an empty entry
-  const bool external = !place.l1 && draft.header().external_data_file();
-  if (external && to.raw() == 0) return (word & format::copied_flag) != 0;  // its first cluster
+  if (!place.l1 && draft.header().external_data_file())        // its first cluster is at 0
+    return g.aligned(to) && (to.raw() != 0 || (word & format::copied_flag) != 0);
   if (to.raw() == 0 || !g.aligned(to)) return false;
-  if (external) return true;
   if (to.raw() >= draft.image().size()) return false;
   if (!place.l1) return true;
   const auto table = draft.bytes(to.raw(), g.cluster_size());

@@ -61,7 +61,7 @@ std::string rules_page() {
             {Consent::none, Consent::lossless, Consent::frees, Consent::choice, Consent::lossy});
   add_words(out, "why there is no repair",
             {Reason::n1_not_recorded, Reason::n2_two_readings, Reason::n3_legal, Reason::n4_would_discard,
-             Reason::n5_content_lost, Reason::n6_elsewhere});
+             Reason::n5_content_lost, Reason::n6_elsewhere, Reason::n7_not_yet});
   std::string_view area;
   for (const auto& rule : findings::all_rules()) {
     if (area_of(rule) != area) {

@@ -58,6 +58,7 @@ std::string_view explain(Reason reason) {
     case Reason::n5_content_lost:
       return "the content is lost or foreign; mending the pointer doesn't bring it back";
     case Reason::n6_elsewhere: return "the fault lies outside this file";
+    case Reason::n7_not_yet: return "it could be mended; cowvet does not do it yet";
   }
   __builtin_unreachable();
 }

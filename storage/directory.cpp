@@ -15,10 +15,11 @@ base::Result<Folder> list_folder(const std::string& path) {
   fs::directory_iterator at(path, error);
   Folder folder;
   for (; !error && at != fs::directory_iterator(); at.increment(error)) {
-    // What can't be looked at has vanished meanwhile, or is a link that leads nowhere.
-    std::error_code unseen;
+    std::error_code unseen;  // what can't be looked at has vanished meanwhile
     if (at->is_regular_file(unseen))
       folder.files.push_back(at->path().filename().string());
+    else if (at->is_symlink(unseen) && !fs::exists(at->path(), unseen))
+      folder.lost.push_back(at->path().filename().string());
     else if (!at->is_symlink(unseen) && at->is_directory(unseen))
       folder.folders.push_back(at->path().filename().string());
   }
@@ -28,6 +29,7 @@ base::Result<Folder> list_folder(const std::string& path) {
     return base::fail(ErrorKind::usage, "is no folder: name one", error.value());
   if (error) return std::unexpected(system_error("listing the folder", error.value()));
   std::ranges::sort(folder.files);
+  std::ranges::sort(folder.lost);
   std::ranges::sort(folder.folders);
   return folder;
 }

@@ -10,6 +10,7 @@ namespace cowvet::storage {
 
 struct Folder {
   std::vector<std::string> files;  // names in the folder: regular files, and links that lead to such
+  std::vector<std::string> lost;   // names in the folder: links that lead nowhere
   std::vector<std::string>
       folders;  // names in the folder; links to folders are left out: they may lead in circles
 };

@@ -14,7 +14,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule backing[] = {
     {.code = 401, .name = "backing/offset-range"sv,
      .severity = Severity::fatal, .lesser = Severity::error, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the backing file name lies outside its place in the first cluster"sv,
      .explanation =
          "The name lies behind the header extensions and before the end of the first cluster. QEMU "
@@ -27,7 +27,7 @@ inline constexpr Rule backing[] = {
      .spec = "Header: backing_file_offset; D32"sv, .deep = false},
     {.code = 402, .name = "backing/size-limit"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the backing file name is longer than 1023 bytes"sv,
      .explanation =
          "The name has at most 1023 bytes. A shortened name would be the name of another file. QEMU "
@@ -39,7 +39,7 @@ inline constexpr Rule backing[] = {
      .spec = "Header: backing_file_size"sv, .deep = false},
     {.code = 403, .name = "backing/crosses-first-cluster"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the backing file name runs past the end of the first cluster"sv,
      .explanation =
          "Offset plus length of the name is at most the cluster size; ending exactly there is legal. QEMU "
@@ -60,7 +60,7 @@ inline constexpr Rule backing[] = {
      .spec = "Header: backing_file_size; D40"sv, .deep = false},
     {.code = 405, .name = "backing/name-nul"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the backing file name contains a NUL byte"sv,
      .explanation =
          "The name is text of the stated length, without terminator. QEMU cuts it at the NUL and opens "
@@ -94,7 +94,7 @@ inline constexpr Rule backing[] = {
      .spec = "Header: backing_file_size"sv, .deep = false},
     {.code = 408, .name = "backing/format-missing"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::refuse_open,
-     .remedy = Remedy::record_backing_format, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the backing file's format is not recorded"sv,
      .explanation =
          "Without the format a reader has to guess it from the backing file's content. A guest that "

@@ -16,7 +16,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule bitmap[] = {
     {.code = 1101, .name = "bitmap/reserved-word"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::zero_padding, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the bitmaps extension's reserved word is not zero"sv,
      .explanation = "Bytes 4 to 7 of the extension are zero. QEMU refuses the whole image."sv,
      .consequence =
@@ -25,7 +25,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmaps extension"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1102, .name = "bitmap/count-range"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::recount_bitmaps, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the number of bitmaps is zero or more than 65535"sv,
      .explanation =
          "The extension exists only if there are bitmaps, and QEMU allows 65535. It refuses the whole "
@@ -47,7 +47,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmaps extension"sv, .deep = false},
     {.code = 1104, .name = "bitmap/directory-size"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::recount_bitmaps, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the bitmap directory's size is impossible"sv,
      .explanation =
          "The directory has at least 24 bytes for each bitmap and at most 67107840. QEMU refuses the "
@@ -69,7 +69,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory; D34"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1106, .name = "bitmap/directory-count"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::recount_bitmaps, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the bitmap directory's size does not fit its entries"sv,
      .explanation =
          "Going through the stated number of entries ends exactly at the stated size. QEMU refuses the "
@@ -134,7 +134,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap table; D34"sv, .deep = false},
     {.code = 1112, .name = "bitmap/flags-reserved"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap has unknown flags"sv,
      .explanation =
          "Flag bits 3 to 31 are zero. A later version of the format may use them. QEMU refuses the whole "
@@ -145,7 +145,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1113, .name = "bitmap/flag-extra-compatible"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap has the flag for compatible extra data, which QEMU refuses"sv,
      .explanation =
          "Flag bit 2 is legal: unknown extra data may be ignored. QEMU treats the bit as reserved and "
@@ -155,7 +155,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory; D9"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1114, .name = "bitmap/extra-data"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap has unknown extra data"sv,
      .explanation =
          "No extra data is defined. With flag bit 2 the bitmap may be used without knowing it, otherwise "
@@ -176,7 +176,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory"sv, .deep = false},
     {.code = 1116, .name = "bitmap/type"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap has an unknown type"sv,
      .explanation = "Type 1, dirty tracking, is the only one. QEMU refuses the whole image."sv,
      .consequence =
@@ -185,7 +185,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1117, .name = "bitmap/granularity"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap's granularity is outside the range that QEMU accepts"sv,
      .explanation =
          "The format allows 2^0 to 2^63 bytes for each bit, QEMU 2^9 to 2^31. QEMU refuses the whole "
@@ -195,7 +195,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory; D8"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1118, .name = "bitmap/name-length"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap's name is empty or longer than 1023 bytes"sv,
      .explanation =
          "A name has at least one byte, which QEMU doesn't check, and at most 1023 for QEMU, which "
@@ -206,7 +206,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory; D10"sv, .deep = false},
     {.code = 1119, .name = "bitmap/name-duplicate"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "two bitmaps have the same name"sv,
      .explanation = "Names are unique in the image. QEMU refuses the whole image."sv,
      .consequence =
@@ -224,7 +224,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory"sv, .deep = false},
     {.code = 1121, .name = "bitmap/padding-nonzero"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::zero_padding, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the padding behind a bitmap directory entry is not zero"sv,
      .explanation = "Entries are padded with zeros to a multiple of 8 bytes. QEMU doesn't check it."sv,
      .consequence = "None; the bytes may be a remnant or hidden data."sv,
@@ -269,7 +269,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap data"sv, .deep = false},
     {.code = 1126, .name = "bitmap/data-tail"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::zero_padding, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "a bitmap has bits set behind the end of the disk"sv,
      .explanation =
          "Bits of the last data cluster that lie behind the bitmap's end are zero. QEMU doesn't check it."sv,
@@ -278,7 +278,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap data; D11"sv, .deep = false},
     {.code = 1127, .name = "bitmap/data-overlap"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a bitmap's data or table uses a cluster that something else owns"sv,
      .explanation =
          "The clusters of a bitmap are owned by it alone. QEMU sees a wrong refcount at most, and its "
@@ -290,7 +290,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap data"sv, .deep = false},
     {.code = 1128, .name = "bitmap/v2"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "a version 2 image has bitmaps, which are always stale there"sv,
      .explanation =
          "Version 2 has no autoclear bits, so nothing says that the bitmaps are current. QEMU warns, and "

@@ -26,7 +26,7 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed cluster descriptor"sv, .deep = false},
     {.code = 902, .name = "compressed/offset-high-bits"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a compressed cluster's offset has bits set above bit 55"sv,
      .explanation =
          "With clusters below 16 KiB the offset field is wider than host offsets may be; the surplus bits "
@@ -36,7 +36,7 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed cluster descriptor; D25"sv, .deep = false},
     {.code = 903, .name = "compressed/range-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::warning, .reader = Reader::fail_read,
-     .remedy = Remedy::set_sector_count, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::set_sector_count, .reason = Reason::repairable, .consent = Consent::lossless,
      .title = "a compressed cluster's range reaches past the end of the file"sv,
      .explanation =
          "The range lies inside the file, except that the end of the file may cut its last sector. A "
@@ -62,7 +62,7 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed cluster descriptor; D21"sv, .deep = false},
     {.code = 905, .name = "compressed/overlaps-metadata"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a compressed cluster's range lies in the image's own metadata"sv,
      .explanation =
          "No cluster in the range is owned as metadata, the header included. QEMU sees a wrong refcount "
@@ -74,7 +74,7 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed cluster descriptor"sv, .deep = false},
     {.code = 906, .name = "compressed/overlaps-standard"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::copy_cluster, .reason = Reason::repairable, .consent = Consent::lossless,
      .title = "a compressed payload and an uncompressed cluster share a host cluster"sv,
      .explanation =
          "A cluster that holds compressed payloads holds nothing else. QEMU doesn't notice when the "
@@ -118,13 +118,13 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed clusters"sv, .deep = true},
     {.code = 910, .name = "compressed/sector-count-low"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::set_sector_count, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "a compressed cluster's range ends before its payload does"sv,
      .explanation =
          "The payload decodes when some more sectors are read, so only the sector count is wrong. QEMU "
          "reads as many bytes as the descriptor says and fails."sv,
      .consequence = "The guest can't read the cluster, though its content is complete in the file."sv,
-     .advice = "Let a repair raise the sector count."sv,
+     .advice = "Copy the image: the copy's counts are right."sv,
      .spec = "Compressed cluster descriptor"sv, .deep = true},
     {.code = 911, .name = "compressed/overlong-deflate"sv,
      .severity = Severity::note, .lesser = Severity::note, .reader = Reader::tolerate,
@@ -138,11 +138,11 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed clusters"sv, .deep = true},
     {.code = 912, .name = "compressed/overlong-zstd"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::recompress_cluster, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "a zstd payload yields more than a cluster, which QEMU refuses"sv,
      .explanation = "By the format decoding stops after one cluster. QEMU rejects a frame that holds more."sv,
      .consequence = "The guest gets an I/O error for this cluster in QEMU, though its content is complete."sv,
-     .advice = "Let a repair store the cluster anew, or copy the image."sv,
+     .advice = "Copy the image: in the copy the cluster is stored anew."sv,
      .spec = "Compressed clusters; D16"sv, .deep = true},
     {.code = 913, .name = "compressed/zlib-wrapper"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
@@ -188,7 +188,7 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed clusters"sv, .deep = true},
     {.code = 917, .name = "compressed/in-data-file-image"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "an image with an external data file has a compressed cluster"sv,
      .explanation =
          "Images with an external data file have no compressed clusters. QEMU's check reports it and "

@@ -28,7 +28,7 @@ inline constexpr Rule crypt[] = {
      .spec = "Data encryption; D7"sv, .deep = false},
     {.code = 1202, .name = "crypt/aes-no-extension"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "there is an encryption header although the encryption method doesn't use one"sv,
      .explanation =
          "Only method 2 has the encryption header extension. With method 0 or 1 either the method or the "
@@ -41,7 +41,7 @@ inline constexpr Rule crypt[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1203, .name = "crypt/luks-extension"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the image is encrypted with LUKS but has no encryption header"sv,
      .explanation =
          "Method 2 needs the extension that says where the LUKS header is. QEMU refuses the image."sv,
@@ -50,7 +50,7 @@ inline constexpr Rule crypt[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1204, .name = "crypt/header-offset"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS header's position is impossible"sv,
      .explanation = "The LUKS header begins at a cluster boundary other than 0. QEMU refuses the image."sv,
      .consequence = "Without the LUKS header nothing can be decrypted."sv,
@@ -58,7 +58,7 @@ inline constexpr Rule crypt[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1205, .name = "crypt/header-length-min"sv,
      .severity = Severity::fatal, .lesser = Severity::error, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS region is too short for the LUKS header and its keys"sv,
      .explanation =
          "The region holds 592 bytes of header and the key material of every slot. QEMU refuses less than "
@@ -70,7 +70,7 @@ inline constexpr Rule crypt[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1206, .name = "crypt/header-length-max"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS region is longer than the LUKS header or the file"sv,
      .explanation =
          "The region ends inside the file and not after the payload offset that the LUKS header states, "

@@ -15,7 +15,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule ext[] = {
     {.code = 301, .name = "ext/area-overrun"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_extension, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a header extension runs past the end of the extension area"sv,
      .explanation =
          "Every record lies between the end of the header and the backing file name, or the end of the "
@@ -61,7 +61,7 @@ inline constexpr Rule ext[] = {
      .spec = "Header extensions; D3"sv, .deep = false},
     {.code = 305, .name = "ext/unknown"sv,
      .severity = Severity::note, .lesser = Severity::note, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n3_legal, .consent = Consent::none,
+     .remedy = Remedy::correct_extension, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the image has a header extension of an unknown type"sv,
      .explanation =
          "Unknown extensions are ignored and kept; QEMU does so. They may own clusters that look leaked."sv,
@@ -104,7 +104,7 @@ inline constexpr Rule ext[] = {
      .spec = "String header extensions"sv, .deep = false},
     {.code = 309, .name = "ext/feature-table-length"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::drop_extension, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the feature name table is not a whole number of records"sv,
      .explanation = "The table consists of records of 48 bytes. QEMU doesn't check its length."sv,
      .consequence = "None for the data; messages about unknown features may name the wrong one."sv,
@@ -112,7 +112,7 @@ inline constexpr Rule ext[] = {
      .spec = "Feature name table; D5"sv, .deep = false},
     {.code = 310, .name = "ext/feature-table-record"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::drop_extension, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the feature name table has an impossible or doubled record"sv,
      .explanation =
          "A record names one of three feature words and a bit from 0 to 63, each pair at most once. QEMU "
@@ -142,7 +142,7 @@ inline constexpr Rule ext[] = {
      .spec = "Feature name table"sv, .deep = false},
     {.code = 313, .name = "ext/bitmaps-length"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::correct_extension, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the bitmaps extension does not have 24 bytes"sv,
      .explanation =
          "The extension's data is exactly 24 bytes: number, reserved word, size and offset of the "
@@ -155,7 +155,7 @@ inline constexpr Rule ext[] = {
      .spec = "Bitmaps extension"sv, .deep = false, .refused_by_qemu = true},
     {.code = 314, .name = "ext/crypto-length"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_extension, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the encryption header extension does not have 16 bytes"sv,
      .explanation =
          "The extension's data is exactly 16 bytes: offset and length of the LUKS header. QEMU refuses "

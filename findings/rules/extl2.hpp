@@ -14,7 +14,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule extl2[] = {
     {.code = 801, .name = "extl2/zero-flag"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::clear_reserved_bits, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an extended L2 entry has the zero flag of standard entries set"sv,
      .explanation =
          "Bit 0 of the first word is zero, since the second word says which subclusters read as zeros. "
@@ -37,7 +37,7 @@ inline constexpr Rule extl2[] = {
      .spec = "Subcluster allocation bitmap"sv, .deep = false},
     {.code = 803, .name = "extl2/alloc-without-offset"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an extended L2 entry has allocated subclusters but no offset"sv,
      .explanation =
          "Allocated subclusters lie in the cluster that the first word names. With offset 0 the cluster "
@@ -68,7 +68,7 @@ inline constexpr Rule extl2[] = {
      .spec = "Extended L2 entries"sv, .deep = false},
     {.code = 806, .name = "extl2/unaligned-with-data"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an extended L2 entry with data has an offset that is not cluster aligned"sv,
      .explanation =
          "Data clusters begin at cluster boundaries. Rounding the offset would pick a neighbour's data. "
@@ -78,7 +78,7 @@ inline constexpr Rule extl2[] = {
      .spec = "Extended L2 entries"sv, .deep = false},
     {.code = 807, .name = "extl2/subcluster-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "an allocated subcluster lies past the end of the file"sv,
      .explanation =
          "Allocated subclusters lie inside the file; the others need no bytes there. QEMU compares whole "

@@ -16,7 +16,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule feature[] = {
     {.code = 201, .name = "feature/incompatible-unknown"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::clear_feature_bit, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the image needs a feature that is unknown"sv,
      .explanation =
          "An incompatible feature bit outside 0 to 4 says that a reader who doesn't know it would misread "
@@ -78,7 +78,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: compatible_features"sv, .deep = false},
     {.code = 206, .name = "feature/autoclear-unknown"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::clear_feature_bit, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the image has an autoclear feature that is unknown"sv,
      .explanation =
          "An unknown autoclear bit belongs to data that some other program keeps in this image. Reading "
@@ -102,7 +102,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: autoclear_features; D6"sv, .deep = false},
     {.code = 208, .name = "feature/bitmaps-bit-clear"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::drop_bitmaps, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the image has bitmaps that are marked as stale"sv,
      .explanation =
          "Bitmaps without autoclear bit 0 are stale: a program that doesn't keep them up to date has "
@@ -115,7 +115,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: autoclear_features; D37"sv, .deep = false},
     {.code = 209, .name = "feature/raw-without-data-file"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::clear_feature_bit, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the raw external data bit is set without an external data file"sv,
      .explanation =
          "Autoclear bit 1 says that the external data file alone is a valid raw image, so incompatible "
@@ -138,7 +138,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: autoclear_features; D17"sv, .deep = false},
     {.code = 211, .name = "feature/compression-bit-type"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the compression feature bit and the compression type contradict each other"sv,
      .explanation =
          "Incompatible bit 3 is set if and only if the header has a compression type other than 0. If one "
@@ -151,7 +151,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: incompatible_features"sv, .deep = false},
     {.code = 212, .name = "feature/compression-type-unknown"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the compression type is unknown"sv,
      .explanation = "The compression type is 0 for deflate or 1 for zstd. QEMU refuses other values."sv,
      .consequence = "Compressed clusters can't be decoded."sv,
@@ -159,7 +159,7 @@ inline constexpr Rule feature[] = {
      .spec = "Additional fields: compression_type"sv, .deep = false},
     {.code = 213, .name = "feature/extl2-cluster-bits"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "extended L2 entries need clusters of at least 16 KiB"sv,
      .explanation =
          "With extended L2 entries each cluster has 32 subclusters of at least 512 bytes, so cluster_bits "
@@ -170,7 +170,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: incompatible_features"sv, .deep = false},
     {.code = 214, .name = "feature/extl2-misflagged"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L2 tables are written in the other entry format than the header says"sv,
      .explanation =
          "Incompatible bit 4 decides whether L2 entries take 8 or 16 bytes. Read as the header says, many "
@@ -183,7 +183,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: incompatible_features"sv, .deep = false},
     {.code = 215, .name = "feature/data-file-misflagged"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the external data file bit contradicts the L2 tables"sv,
      .explanation =
          "Incompatible bit 2 decides whether host offsets belong to this file. Set by damage, it makes "

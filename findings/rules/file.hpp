@@ -27,7 +27,7 @@ inline constexpr Rule file[] = {
      .spec = "Host cluster management; D34"sv, .deep = false},
     {.code = 1602, .name = "file/last-cluster-partial"sv,
      .severity = Severity::warning, .lesser = Severity::note, .reader = Reader::tolerate,
-     .remedy = Remedy::extend_file, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the last data cluster is cut off by the end of the file"sv,
      .explanation =
          "That is normal when the missing part lies behind the end of the disk, in unallocated "

@@ -54,7 +54,7 @@ inline constexpr Rule header[] = {
      .spec = "Header"sv, .deep = false},
     {.code = 104, .name = "header/version-misflagged"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the header says version 2, but version 3 fields follow it"sv,
      .explanation =
          "In version 2 the header extensions begin at byte 72. Here the bytes from 72 on read as a list "
@@ -80,7 +80,7 @@ inline constexpr Rule header[] = {
      .spec = "Header; D24"sv, .deep = false},
     {.code = 106, .name = "header/length-too-small"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the stated header length is less than 104 bytes"sv,
      .explanation =
          "A version 3 header is at least 104 bytes long. With a smaller length the start of the extension "
@@ -92,7 +92,7 @@ inline constexpr Rule header[] = {
      .spec = "Additional fields"sv, .deep = false},
     {.code = 107, .name = "header/length-too-large"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the stated header length exceeds one cluster"sv,
      .explanation =
          "The header, its extensions and the backing file name share the first cluster, so the header "
@@ -104,7 +104,7 @@ inline constexpr Rule header[] = {
      .spec = "Additional fields"sv, .deep = false},
     {.code = 108, .name = "header/length-unaligned"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the stated header length is not a multiple of 8"sv,
      .explanation =
          "The extension area begins where the header ends, and the format wants that on an 8-byte "
@@ -117,7 +117,7 @@ inline constexpr Rule header[] = {
      .spec = "Additional fields; D1"sv, .deep = false},
     {.code = 109, .name = "header/padding-nonzero"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::zero_padding, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
      .title = "the padding behind the compression type is not zero"sv,
      .explanation =
          "Bytes 105 to 111 are zero so that a later version of the format can give them a meaning. QEMU "
@@ -139,7 +139,7 @@ inline constexpr Rule header[] = {
      .spec = "Additional fields"sv, .deep = false},
     {.code = 111, .name = "header/size-limit"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the virtual disk size is impossibly large"sv,
      .explanation =
          "The virtual size is at most 7FFFFFFFC0000000 hex, the largest disk QEMU can address. A size "
@@ -154,7 +154,7 @@ inline constexpr Rule header[] = {
      .spec = "implementation limit (QEMU)"sv, .deep = false},
     {.code = 112, .name = "header/size-sector-multiple"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the virtual disk size is not a multiple of 512 bytes"sv,
      .explanation =
          "The format counts the disk in bytes, QEMU in sectors. QEMU presents the size rounded down and "
@@ -166,7 +166,7 @@ inline constexpr Rule header[] = {
      .spec = "Header; D23"sv, .deep = false},
     {.code = 113, .name = "header/l1-coverage"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L1 table is too small for the virtual disk size"sv,
      .explanation =
          "The L1 table has an entry for every stretch of the disk that one L2 table covers. A shorter "
@@ -181,7 +181,7 @@ inline constexpr Rule header[] = {
      .spec = "implementation limit (QEMU); D38"sv, .deep = false},
     {.code = 114, .name = "header/l1-size-limit"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L1 table is longer than 32 MiB"sv,
      .explanation =
          "QEMU refuses an L1 table of more than 4194304 entries. No image that QEMU made has one, so the "
@@ -191,7 +191,7 @@ inline constexpr Rule header[] = {
      .spec = "implementation limit (QEMU)"sv, .deep = false},
     {.code = 115, .name = "header/l1-offset-unaligned"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L1 table does not begin at a cluster boundary"sv,
      .explanation =
          "l1_table_offset is a multiple of the cluster size. Masking the low bits would choose a table by "
@@ -201,7 +201,7 @@ inline constexpr Rule header[] = {
      .spec = "Header"sv, .deep = false},
     {.code = 116, .name = "header/l1-offset-overflow"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L1 table's position is beyond every possible file"sv,
      .explanation =
          "The end of the L1 table, offset plus 8 bytes an entry, is at most 2^63 - 1. QEMU refuses the "
@@ -211,7 +211,7 @@ inline constexpr Rule header[] = {
      .spec = "Header"sv, .deep = false},
     {.code = 117, .name = "header/l1-offset-zero"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L1 table's offset is zero, where the header is"sv,
      .explanation =
          "Offset 0 holds the header, so it can't hold the L1 table as well. QEMU's check reads the header "
@@ -221,7 +221,7 @@ inline constexpr Rule header[] = {
      .spec = "Header"sv, .deep = false},
     {.code = 118, .name = "header/snapshot-pointer-pair"sv,
      .severity = Severity::fatal, .lesser = Severity::note, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "the number of snapshots and the snapshot table's offset contradict each other"sv,
      .explanation =
          "A number of snapshots needs a table, and offset 0 is the header. An offset without a number is "
@@ -258,7 +258,7 @@ inline constexpr Rule header[] = {
      .spec = "Additional fields"sv, .deep = false},
     {.code = 121, .name = "header/crypt-method"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the encryption method is unknown"sv,
      .explanation =
          "crypt_method is 0 for none, 1 for the old AES method or 2 for LUKS. Opening the image as if it "
@@ -271,7 +271,7 @@ inline constexpr Rule header[] = {
      .spec = "Header"sv, .deep = false},
     {.code = 122, .name = "header/inferred"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the header is unusable; cluster size and table positions were inferred"sv,
      .explanation =
          "The header couldn't be believed, so the geometry was inferred from the alignment and the "
@@ -284,7 +284,7 @@ inline constexpr Rule header[] = {
      .spec = "Header"sv, .deep = false},
     {.code = 123, .name = "header/geometry-misread"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the header states another cluster size or refcount width than the image is written with"sv,
      .explanation =
          "Every offset is cut into clusters by cluster_bits, and every refcount is found by refcount_order. "

@@ -15,7 +15,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule l1[] = {
     {.code = 601, .name = "l1/table-past-eof"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the L1 table reaches past the end of the file"sv,
      .explanation =
          "The whole active L1 table lies inside the file. QEMU serves zeros or the backing file's data "
@@ -41,7 +41,7 @@ inline constexpr Rule l1[] = {
      .spec = "L1 table entry"sv, .deep = false},
     {.code = 603, .name = "l1/entry-unaligned"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::reattach_table, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an L1 entry points to an L2 table that is not cluster aligned"sv,
      .explanation =
          "L2 tables take whole clusters. Rounding the offset would pick a neighbour's table. QEMU's check "
@@ -54,7 +54,7 @@ inline constexpr Rule l1[] = {
      .spec = "L1 table entry"sv, .deep = false},
     {.code = 604, .name = "l1/entry-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "an L1 entry points to an L2 table past the end of the file"sv,
      .explanation =
          "Every L2 table lies inside the file. QEMU reads zeros for the whole range without an error, and "
@@ -112,7 +112,7 @@ inline constexpr Rule l1[] = {
      .spec = "L1 table entry; D29"sv, .deep = false},
     {.code = 609, .name = "l1/alias"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "two L1 entries of one table point to the same L2 table"sv,
      .explanation =
          "Each range of the disk has its own L2 table. Sharing one inside the same L1 table shows the "
@@ -125,7 +125,7 @@ inline constexpr Rule l1[] = {
      .spec = "L1 table entry"sv, .deep = false},
     {.code = 610, .name = "l1/points-at-metadata"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an L1 entry points at bytes that belong to something else"sv,
      .explanation =
          "The cluster of an L2 table holds nothing else: no header, L1 table, refcount structure, "

@@ -26,7 +26,7 @@ inline constexpr Rule l2[] = {
      .spec = "Standard cluster descriptor"sv, .deep = false},
     {.code = 702, .name = "l2/data-unaligned"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an L2 entry points to a data cluster that is not cluster aligned"sv,
      .explanation =
          "Data clusters begin at cluster boundaries. Rounding the offset would pick a neighbour's data. "
@@ -48,7 +48,7 @@ inline constexpr Rule l2[] = {
      .spec = "Standard cluster descriptor"sv, .deep = false},
     {.code = 704, .name = "l2/past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a data cluster lies past the end of the file"sv,
      .explanation =
          "Every data cluster begins inside the file. QEMU reads zeros there without an error, and its "
@@ -60,7 +60,7 @@ inline constexpr Rule l2[] = {
      .spec = "Standard cluster descriptor"sv, .deep = false},
     {.code = 705, .name = "l2/zero-flag-v2"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::clear_reserved_bits, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an L2 entry reads as zeros, which version 2 does not have"sv,
      .explanation =
          "Bit 0 is reserved in version 2. QEMU's check ignores it, takes the former cluster for a leak, "
@@ -72,7 +72,7 @@ inline constexpr Rule l2[] = {
      .spec = "Standard cluster descriptor; D13"sv, .deep = false},
     {.code = 706, .name = "l2/copied-without-offset"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an L2 entry without offset has the COPIED bit set"sv,
      .explanation =
          "Only an image with an external data file has data at offset 0. Elsewhere offset 0 means "
@@ -117,7 +117,7 @@ inline constexpr Rule l2[] = {
      .spec = "Standard cluster descriptor; D29"sv, .deep = false},
     {.code = 710, .name = "l2/host-alias"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "two places of the disk share one data cluster"sv,
      .explanation =
          "Snapshots share a cluster at the same guest offset only; two different guest offsets have two "
@@ -131,7 +131,7 @@ inline constexpr Rule l2[] = {
      .spec = "Standard cluster descriptor"sv, .deep = false},
     {.code = 711, .name = "l2/points-at-metadata"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::reattach_cluster, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a data cluster is a part of the image's own metadata"sv,
      .explanation =
          "A data cluster holds no metadata of any kind, the header included. QEMU sees a wrong refcount "
@@ -154,7 +154,7 @@ inline constexpr Rule l2[] = {
      .spec = "Cluster mapping"sv, .deep = false},
     {.code = 713, .name = "l2/table-implausible"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "an L2 table does not look like one: most of its entries are invalid"sv,
      .explanation =
          "In a sound table few entries, if any, have reserved bits, odd offsets, or targets past the end "

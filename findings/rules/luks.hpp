@@ -15,7 +15,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule luks[] = {
     {.code = 1301, .name = "luks/magic"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "there is no LUKS header where the extension points"sv,
      .explanation = "The LUKS header begins with 4C 55 4B 53 BA BE. QEMU refuses the image."sv,
      .consequence = "Without the LUKS header nothing can be decrypted."sv,
@@ -23,7 +23,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1302, .name = "luks/version"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS header has a version other than 1"sv,
      .explanation = "qcow2 images use LUKS version 1. QEMU refuses the image."sv,
      .consequence = "The layout of the key material is unknown, so nothing can be decrypted."sv,
@@ -31,7 +31,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1303, .name = "luks/strings"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a name in the LUKS header is not terminated"sv,
      .explanation =
          "Cipher name, cipher mode and hash end with a NUL inside their 32 bytes. QEMU refuses the image."sv,
@@ -40,7 +40,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1304, .name = "luks/cipher"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS cipher or its key size is unknown"sv,
      .explanation =
          "Known are aes, serpent and twofish with keys of 16, 24 or 32 bytes, cast5 with 16, and sm4 with "
@@ -50,7 +50,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1305, .name = "luks/mode"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS cipher mode is unknown"sv,
      .explanation =
          "The mode is ecb, cbc, xts or ctr, a minus sign, and a generator, plain, plain64 or essiv; essiv "
@@ -61,7 +61,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1306, .name = "luks/hash"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS hash is unknown"sv,
      .explanation =
          "Known are sha1, sha224, sha256, sha384, sha512, ripemd160, md5 and sm3. QEMU refuses the image."sv,
@@ -80,7 +80,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1308, .name = "luks/payload-offset-match"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the LUKS payload offset differs from the length of the LUKS region"sv,
      .explanation =
          "QEMU makes the two equal and uses the offset for nothing else, so a difference shows that one "
@@ -100,7 +100,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1310, .name = "luks/slot-state"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n4_would_discard, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a LUKS key slot is neither in use nor free"sv,
      .explanation = "A slot's state is 00AC71F3 for used or 0000DEAD for free. QEMU refuses the image."sv,
      .consequence = "QEMU doesn't open the image; the slot's password may be the only one."sv,
@@ -108,7 +108,7 @@ inline constexpr Rule luks[] = {
      .spec = "Full disk encryption header pointer"sv, .deep = false},
     {.code = 1311, .name = "luks/slot-stripes"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_luks_field, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a LUKS key slot does not have 4000 stripes"sv,
      .explanation = "Every slot, used or free, has 4000 stripes. QEMU refuses the image."sv,
      .consequence = "QEMU doesn't open the image; if the slot is used, its key can't be read."sv,

@@ -19,7 +19,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule overlap[] = {
     {.code = 1502, .name = "overlap/active-l1"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the active L1 table uses clusters that another structure owns"sv,
      .explanation =
          "The clusters of the active L1 table have one owner. QEMU sees a wrong refcount at most, and its "
@@ -51,7 +51,7 @@ inline constexpr Rule overlap[] = {
      .spec = "Header: snapshots_offset"sv, .deep = false},
     {.code = 1506, .name = "overlap/snapshot-l1"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "an internal snapshot's L1 table uses clusters that another structure owns"sv,
      .explanation =
          "The clusters of each snapshot's L1 table have one owner. QEMU sees a wrong refcount at most, "

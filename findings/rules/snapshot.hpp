@@ -15,7 +15,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule snapshot[] = {
     {.code = 1001, .name = "snapshot/table-offset-unaligned"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "the snapshot table does not begin at a cluster boundary"sv,
      .explanation =
          "snapshots_offset is a multiple of the cluster size. QEMU refuses the image, even if no snapshot is "
@@ -26,7 +26,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Header: snapshots_offset"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1002, .name = "snapshot/count-limit"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "the header states more than 65536 internal snapshots"sv,
      .explanation =
          "QEMU allows 65536 snapshots, so the number is probably damaged. QEMU's repair stores 65536 and "
@@ -50,7 +50,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "implementation limit (QEMU)"sv, .deep = false, .refused_by_qemu = true},
     {.code = 1004, .name = "snapshot/table-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::rewrite_snapshot_table, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the snapshot table reaches past the end of the file"sv,
      .explanation =
          "Every entry lies inside the file, except the padding of the last one. QEMU lists empty "
@@ -62,7 +62,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots; D34"sv, .deep = false},
     {.code = 1005, .name = "snapshot/count-mismatch"sv,
      .severity = Severity::error, .lesser = Severity::note, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the number of snapshots does not fit the entries in the table"sv,
      .explanation =
          "After the stated number of entries the rest of the table's last cluster is zero. What looks "
@@ -74,7 +74,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Header: nb_snapshots"sv, .deep = false},
     {.code = 1006, .name = "snapshot/entry-bounds"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::rewrite_snapshot_table, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a snapshot table entry's lengths do not fit"sv,
      .explanation =
          "Fixed part, extra data, id and name fit into what remains of the table. A wrong length shifts "
@@ -87,7 +87,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots"sv, .deep = false},
     {.code = 1007, .name = "snapshot/l1-offset-unaligned"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::drop_snapshot, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a snapshot's L1 table does not begin at a cluster boundary"sv,
      .explanation =
          "The L1 table of a snapshot begins at a cluster boundary. QEMU's check then skips the snapshot, "
@@ -97,7 +97,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots"sv, .deep = false},
     {.code = 1008, .name = "snapshot/l1-offset-zero"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::drop_snapshot, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a snapshot's L1 table has offset zero, where the header is"sv,
      .explanation =
          "Offset 0 holds the header. QEMU's check reads the header as an L1 table, and its repair frees "
@@ -107,7 +107,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots"sv, .deep = false},
     {.code = 1009, .name = "snapshot/l1-size-limit"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::drop_snapshot, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a snapshot's L1 table is longer than 32 MiB"sv,
      .explanation =
          "QEMU allows 4194304 entries, so the length is probably damaged. QEMU's check then skips the "
@@ -117,7 +117,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "implementation limit (QEMU)"sv, .deep = false},
     {.code = 1010, .name = "snapshot/l1-past-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::drop_snapshot, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a snapshot's L1 table reaches past the end of the file"sv,
      .explanation = "The L1 table lies inside the file. QEMU's repair frees what only the snapshot owned."sv,
      .consequence =
@@ -126,7 +126,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots; D34"sv, .deep = false},
     {.code = 1011, .name = "snapshot/l1-size-zero"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a snapshot of a disk has an L1 table without entries"sv,
      .explanation =
          "Only a snapshot of an empty disk has no L1 entries. QEMU doesn't notice, calls the snapshot's "

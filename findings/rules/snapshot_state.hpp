@@ -136,7 +136,7 @@ inline constexpr Rule snapshot_state[] = {
      .spec = "Snapshots"sv, .deep = false},
     {.code = 1039, .name = "snapshot/table-offset-range"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_open,
-     .remedy = Remedy::none, .reason = Reason::n1_not_recorded, .consent = Consent::none,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "the snapshot table's position is beyond every possible file"sv,
      .explanation =
          "The end of the snapshot table is at most 2^63 - 1. QEMU refuses the image, even if no snapshot is "

@@ -42,9 +42,9 @@ def fresh(folder):
     return digest(folder / "hurt.qcow2")
 
 
-def each_kill(folder, prepare, *words):
+def each_kill(folder, prepare, *words, writes=WRITES):
     """Kills the call, prepared anew, at each of its writes in turn. (The leak sanitizer does not work under strace.)"""
-    for write in WRITES:
+    for write in writes:
         for number in range(1, 100):
             prepare()
             done = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"trace={write}", "-e",
@@ -114,6 +114,7 @@ def refuses(folder):
     (folder / UNDO).write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     expect_error("undo", UNDO, says="damaged", folder=folder)
     expect_error("undo", "original", says="no undo file", folder=folder)
+    expect_error("undo", "moved", says="moved: is a directory: name the undo file in it", folder=folder)
     (folder / UNDO).write_bytes(good)
     subprocess.run(["qemu-io", "-c", "write -q -P 9 500k 64k", "hurt.qcow2"], cwd=folder, check=True)
     written = digest(folder / "hurt.qcow2")
@@ -138,6 +139,33 @@ def survives_kills_of_the_repair(folder):
     expect(kills > 12, f"only {kills} kills")
 
 
+def survives_kills_with_the_undo_file_elsewhere(folder):
+    """The next repair finds what was interrupted, although nobody names the undo file again."""
+    before = digest(folder / "original")
+    kept = folder / "kept"
+
+    def prepare():
+        fresh(folder)
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+
+    taken_back = 0
+    for kill in each_kill(folder, prepare, "repair", "--level", "leaks", "--undo", "kept/undo", "hurt.qcow2",
+                          writes=("pwrite64", "linkat", "symlink", "unlink")):
+        done = expect_code(0, "repair", "--level", "leaks", "hurt.qcow2", folder=folder)
+        taken_back += "was taken back" in done.err
+        expect_code(0, "check", "hurt.qcow2", folder=folder)
+        if not (folder / UNDO).exists():
+            continue  # the repair was done already but for its last flush
+        newest = sorted(folder.glob(UNDO + "*"), key=lambda file: (len(file.name), file.name))[-1]
+        expect_code(0, "undo", newest.name, folder=folder)
+        expect(digest(folder / "hurt.qcow2") == before, f"{kill}: not restored after another repair")
+    expect(taken_back > 3, f"only {taken_back} repairs were found interrupted")
+    prepare()
+    expect_code(0, "repair", "--level", "leaks", "--undo", "kept/undo", "hurt.qcow2", folder=folder)
+    expect(not os.path.lexists(folder / UNDO), "a link is left of a repair that was done")
+
+
 def survives_kills_of_the_undo(folder):
     before = fresh(folder)
     expect_code(0, "repair", "--level", "leaks", "hurt.qcow2", folder=folder)
@@ -159,5 +187,6 @@ def survives_kills_of_the_undo(folder):
 
 with scratch() as name:
     hurt(Path(name) / "original")
-    run_parts(Path(name), restores, refuses, survives_kills_of_the_repair, survives_kills_of_the_undo)
+    run_parts(Path(name), restores, refuses, survives_kills_of_the_repair,
+              survives_kills_with_the_undo_file_elsewhere, survives_kills_of_the_undo)
 finish()

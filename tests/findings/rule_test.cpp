@@ -70,7 +70,7 @@ TEST(RuleTable, every_remedy_reason_and_consent_is_used) {
     readers.insert(rule.reader);
   }
   EXPECT_EQ(remedies.size(), static_cast<std::size_t>(Remedy::truncate_file) + 1);
-  EXPECT_EQ(reasons.size(), static_cast<std::size_t>(Reason::n6_elsewhere) + 1);
+  EXPECT_EQ(reasons.size(), static_cast<std::size_t>(Reason::n7_not_yet) + 1);
   EXPECT_EQ(consents.size(), static_cast<std::size_t>(Consent::lossy) + 1);
   EXPECT_EQ(severities.size(), severity_count);
   EXPECT_EQ(readers.size(), static_cast<std::size_t>(Reader::refuse_open) + 1);
@@ -153,7 +153,7 @@ TEST(Words, differ) {
   expect_distinct_words(Severity::fatal);
   expect_distinct_words(Reader::refuse_open);
   expect_distinct_words(Consent::lossy);
-  expect_distinct_words(Reason::n6_elsewhere);
+  expect_distinct_words(Reason::n7_not_yet);
   expect_distinct_words(Remedy::truncate_file);
 }
 

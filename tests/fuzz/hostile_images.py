@@ -124,6 +124,20 @@ def tables_into_a_hole(path):
             image.put((4 + i) * cluster, words([chance.getrandbits(27) * cluster | COPIED for _ in range(8192)]))
 
 
+def large_tables_into_a_hole(path):
+    """4 MiB of L2 tables of 2 MiB clusters, of compressed and plain entries that name random places in a hole of 2 TiB."""
+    cluster, tables, hole = 2 * MIB, 2, 1 << 41
+    chance = random.Random(6)
+    with Sparse(path, hole) as image:
+        image.put(0, header(21, tables << 39, l1=(3 * cluster, tables), refcounts=(cluster, 1)))
+        for offset, content in refcounts_at(21, cluster, 2 * cluster):
+            image.put(offset, content)
+        image.put(3 * cluster, words([(4 + i) * cluster | COPIED for i in range(tables)]))
+        image.put(4 * cluster, words(
+            [COMPRESSED | int(chance.random() * 4) << 49 | int(chance.random() * hole) for _ in range(cluster // 8)]))
+        image.put(5 * cluster, words([int(chance.random() * (hole >> 21)) << 21 | COPIED for _ in range(cluster // 8)]))
+
+
 def overlapping_streams(path):
     """4 MiB of compressed entries whose streams overlap each other at random."""
     cluster, tables = 65536, 64
@@ -155,5 +169,5 @@ def one_stream_for_all(path):
 
 
 ALL = [long_hole, one_l2_for_all, snapshots_with_one_l1, snapshots_that_all_differ, garbage_refcount_table, tables_into_a_hole,
-       overlapping_streams, one_stream_for_all]
-CLUSTER_BITS = {long_hole: 9, one_l2_for_all: 21, one_stream_for_all: 21}  # 16 elsewhere
+       large_tables_into_a_hole, overlapping_streams, one_stream_for_all]
+CLUSTER_BITS = {long_hole: 9, one_l2_for_all: 21, large_tables_into_a_hole: 21, one_stream_for_all: 21}  # 16 elsewhere

@@ -1,10 +1,12 @@
 // The laws of repairing, over every damaged image of the corpus: a lossless plan changes nothing that can be
 // read, a second repair finds nothing to do, what a repair claims is what a check of the result says, and the
-// image is only read.
+// image is only read. What the rules' rows say of remedies is what the plans do.
 #include "repair/repair.hpp"
 
 #include <map>
+#include <set>
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -61,8 +63,48 @@ std::string told(const Plan& plan) {
   return text;
 }
 
+// What plans did for a rule, all of them being allowed.
+struct Done {
+  std::set<Consent> consents;  // of the actions that name it
+  bool mended = false;         // a case of its own, or one that they mend, has it no more
+};
+using DoneByRule = std::map<std::string_view, Done>;
+
+void note(const Plan& plan, const corpus::Case& one, DoneByRule& done) {
+  const auto has = [](const analyzer::Verdict& verdict, findings::RuleId rule) {
+    return std::ranges::any_of(verdict.findings, [&](const auto& finding) { return finding.rule == rule; });
+  };
+  const auto take = [&](findings::RuleId rule) {
+    if (has(plan.before, rule) && !has(plan.after, rule)) done[rule->name].mended = true;
+  };
+  for (const auto& action : plan.actions) {
+    done[action.rule->name].consents.insert(action.consent);
+    take(action.rule);
+  }
+  if (const auto own = findings::RuleId::lookup(one.rule)) take(*own);
+}
+
+// A rule with a remedy has a case that a plan mends, with the consent that the row names if an action is the
+// rule's own; to one without a remedy, no action belongs.
+void expect_rows_to_be_true(DoneByRule& done) {
+  for (const auto& rule : findings::all_rules()) {
+    const auto& [consents, mended] = done[rule.name];
+    if (rule.remedy == findings::Remedy::none) {
+      EXPECT_TRUE(consents.empty()) << rule.name << " is mended with consent "
+                                    << (consents.empty() ? "" : to_string(*consents.begin()))
+                                    << ", and its row says that there is no remedy";
+      continue;
+    }
+    EXPECT_TRUE(mended) << rule.name << " has the remedy " << to_string(rule.remedy)
+                        << ", and no plan mends a case of it";
+    EXPECT_TRUE(consents.empty() || consents.contains(rule.consent))
+        << rule.name << " takes another consent than " << to_string(rule.consent);
+  }
+}
+
 TEST(Repair, keeps_its_laws_on_every_damaged_image_of_the_corpus) {
   std::size_t mended = 0, cases = 0, actions = 0;
+  DoneByRule done;
   std::map<std::string, std::uint64_t> left;
   for (const auto& one : corpus::list_cases(corpus::corpus_directory())) {
     const auto built = corpus::build_case(one);
@@ -92,6 +134,7 @@ TEST(Repair, keeps_its_laws_on_every_damaged_image_of_the_corpus) {
       EXPECT_EQ(again.plan.before.summary, plan.after.summary);
       actions += plan.actions.size();
       if (wish.allow_loss) {
+        note(plan, one, done);
         ++cases;
         if (grave(plan.after) == 0) ++mended;
         for (const auto& f : plan.after.findings)
@@ -100,6 +143,7 @@ TEST(Repair, keeps_its_laws_on_every_damaged_image_of_the_corpus) {
     }
   }
   EXPECT_GT(actions, 300U);
+  expect_rows_to_be_true(done);
   fmt::print("{} of {} damaged images have no error after a repair; what is left:\n", mended, cases);
   for (const auto& [rule, count] : left) fmt::print("  {} {}\n", count, rule);
 }

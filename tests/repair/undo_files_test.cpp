@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "repair/undo.hpp"
+#include "storage/fault.hpp"
 #include "storage/file.hpp"
 #include "tests/repair/changes.hpp"
 
@@ -156,6 +157,38 @@ TEST_F(UndoFiles, that_were_interrupted_are_found) {
   const auto found = interrupted_undo_files(image());
   ASSERT_FALSE(found);
   EXPECT_NE(found.error().message.find("cowvet-undo.2"), std::string::npos) << found.error().message;
+}
+
+// While the image changes a link leads to its undo file elsewhere, which is how the next repair finds it.
+TEST_F(UndoFiles, elsewhere_are_found_when_interrupted) {
+  const auto elsewhere = (folder_ / "kept").string(), link = image() + ".cowvet-undo";
+  fs::create_directory(elsewhere);
+  const auto before = content(image());
+  apply_to(image(), elsewhere + "/undo", change_);
+  EXPECT_FALSE(fs::is_symlink(link)) << "nothing was interrupted";
+  ASSERT_TRUE(undo_with(image(), elsewhere + "/undo"));
+  fs::remove(elsewhere + "/undo");
+  {
+    const auto device = opened(image());
+    storage::Overlay wanted(*device);
+    change_.make(wanted);
+    base::Progress progress;
+    storage::FaultDevice failing(
+        *device, {{.operation = storage::Fault::Operation::write, .nth = 2, .persistent = true}});
+    EXPECT_FALSE(apply_to_file(image(), failing, wanted, elsewhere + "/undo", "a test", progress));
+  }
+  ASSERT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(*interrupted_undo_files(image()), std::vector<std::string>{link});
+  EXPECT_EQ(*new_undo_file(image()), link + ".2");
+  fs::rename(elsewhere + "/undo", elsewhere + "/away");
+  const auto lost = interrupted_undo_files(image());
+  ASSERT_FALSE(lost);
+  EXPECT_NE(lost.error().message.find(link), std::string::npos) << lost.error().message;
+  EXPECT_EQ(*new_undo_file(image()), link + ".2");
+  fs::rename(elsewhere + "/away", elsewhere + "/undo");
+  base::Progress progress;
+  EXPECT_TRUE(recover(*opened(image()), *opened(link), progress));
+  EXPECT_TRUE(content(image()) == before);
 }
 
 TEST_F(UndoFiles, of_an_image_that_was_touched_since_need_force) {
