@@ -103,6 +103,8 @@ class Memory final : public GuestReader {
     std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), into.size(), into.begin());
     return true;
   }
+
+ private:
   Bytes bytes_;
 };
 
