@@ -74,6 +74,8 @@ enum class Remedy : std::uint8_t {
   drop_bitmaps,             // remove the bitmaps extension, its bit, then free the clusters
   rewrite_snapshot_table,   // write the snapshot table anew with complete fields
   zero_padding,             // store zeros where the format demands them
+  set_guest_offset,         // store the guest offset as the offset in the external data file
+  mark_bitmaps_stale,       // keep the bitmaps, marked so that no program relies on them
   correct_header,           // store in a header field what the rest of the image tells
   relink_structure,         // lead a pointer to the structure that was found elsewhere
   correct_extension,        // store the type or length that an extension has by its content and its neighbours
