@@ -14,9 +14,8 @@
 
 #include <sys/mman.h>
 
-#include <malloc.h>
-
 #include "base/checked.hpp"
+#include "storage/heap.hpp"
 
 namespace cowvet::analyzer {
 
@@ -367,13 +366,13 @@ void LabelMap::shrink() {
   if (kept == used_.size()) return;
   end_ = used_[kept] * page_clusters * pages_per_chunk;
   release(kept);
-  malloc_trim(0);  // what one thread's heap has free is of no use to the others
+  storage::give_back_free_heap();
 }
 
 bool LabelMap::advance() {
   const bool much = memory() > much_memory;
   release(0);
-  if (much) malloc_trim(0);
+  if (much) storage::give_back_free_heap();
   if (end_ >= clusters_) return false;
   begin_ = end_;
   end_ = clusters_;

@@ -74,16 +74,18 @@ enum class Remedy : std::uint8_t {
   drop_bitmaps,             // remove the bitmaps extension, its bit, then free the clusters
   rewrite_snapshot_table,   // write the snapshot table anew with complete fields
   zero_padding,             // store zeros where the format demands them
+  set_guest_offset,         // store the guest offset as the offset in the external data file
+  mark_bitmaps_stale,       // keep the bitmaps, marked so that no program relies on them
   correct_header,           // store in a header field what the rest of the image tells
   relink_structure,         // lead a pointer to the structure that was found elsewhere
-  correct_extension,        // store the type or length that an extension has by its content and its neighbours
-  correct_luks_field,       // store the value that a field of the LUKS header has in every image
-  recount_bitmaps,          // store the number of bitmaps and the size that their directory has
-  reattach_cluster,         // put a lost data cluster back where it belongs
-  copy_cluster,             // give each user of a shared cluster a copy of its own
-  give_up_content,          // read as zeros what can't be reached
-  drop_snapshot,            // remove one snapshot
-  truncate_file,            // cut unreferenced zeros off the end of the file
+  correct_extension,   // store the type or length that an extension has by its content and its neighbours
+  correct_luks_field,  // store the value that a field of the LUKS header has in every image
+  recount_bitmaps,     // store the number of bitmaps and the size that their directory has
+  reattach_cluster,    // put a lost data cluster back where it belongs
+  copy_cluster,        // give each user of a shared cluster a copy of its own
+  give_up_content,     // read as zeros what can't be reached
+  drop_snapshot,       // remove one snapshot
+  truncate_file,       // cut unreferenced zeros off the end of the file
 };
 
 // One row: everything there is to say about one thing that can be wrong with an image.

@@ -136,6 +136,8 @@ std::string_view to_string(Remedy remedy) {
     case Remedy::drop_bitmaps: return "drop-bitmaps";
     case Remedy::rewrite_snapshot_table: return "rewrite-snapshot-table";
     case Remedy::zero_padding: return "zero-padding";
+    case Remedy::set_guest_offset: return "set-guest-offset";
+    case Remedy::mark_bitmaps_stale: return "mark-bitmaps-stale";
     case Remedy::correct_header: return "correct-header";
     case Remedy::relink_structure: return "relink-structure";
     case Remedy::correct_extension: return "correct-extension";

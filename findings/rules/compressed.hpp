@@ -85,7 +85,7 @@ inline constexpr Rule compressed[] = {
      .spec = "Compressed cluster descriptor"sv, .deep = false},
     {.code = 907, .name = "compressed/streams-overlap"sv,
      .severity = Severity::error, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::copy_cluster, .reason = Reason::repairable, .consent = Consent::lossless,
      .title = "two compressed clusters overlap by more than the sector that neighbours may share"sv,
      .explanation =
          "Two different descriptors share at most the last sector of one and the first of the other; "

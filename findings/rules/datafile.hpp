@@ -64,7 +64,7 @@ inline constexpr Rule datafile[] = {
      .spec = "Header: incompatible_features"sv, .deep = false},
     {.code = 1406, .name = "datafile/host-offset"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
+     .remedy = Remedy::set_guest_offset, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a cluster's place in the external data file is not its guest offset"sv,
      .explanation =
          "In an image with an external data file every host offset equals the guest offset. QEMU's check "

@@ -102,7 +102,7 @@ inline constexpr Rule feature[] = {
      .spec = "Header: autoclear_features; D6"sv, .deep = false},
     {.code = 208, .name = "feature/bitmaps-bit-clear"sv,
      .severity = Severity::warning, .lesser = Severity::warning, .reader = Reader::tolerate,
-     .remedy = Remedy::none, .reason = Reason::n7_not_yet, .consent = Consent::none,
+     .remedy = Remedy::mark_bitmaps_stale, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the image has bitmaps that are marked as stale"sv,
      .explanation =
          "Bitmaps without autoclear bit 0 are stale: a program that doesn't keep them up to date has "

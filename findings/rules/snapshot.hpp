@@ -160,7 +160,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots"sv, .deep = false},
     {.code = 1014, .name = "snapshot/id-duplicate"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::none, .reason = Reason::n2_two_readings, .consent = Consent::none,
+     .remedy = Remedy::rewrite_snapshot_table, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "two internal snapshots have the same id"sv,
      .explanation = "Ids are unique. QEMU doesn't check it and acts on the first match."sv,
      .consequence = "A command that names a snapshot by id may apply or delete the wrong one."sv,
