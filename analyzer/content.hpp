@@ -21,8 +21,8 @@ struct NamedCluster {
 
 struct ContentEvidence {
   Content content = Content::other;
-  std::uint64_t entries = 0;          // that are not empty
-  bool copied = false;                // one of them has COPIED set or is compressed: no bitmap's table has that
+  std::uint64_t entries = 0;  // that are not empty
+  bool copied = false;        // one of them has COPIED set or is compressed: no bitmap's table has that
   std::vector<NamedCluster> named{};  // the first thousand, ascending
 };
 

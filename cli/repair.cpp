@@ -100,7 +100,8 @@ Mending mending_of(const RepairWords& words) {
           .model = words.model};
 }
 
-// From the base up. What is wrong with one image does not keep the others from being mended; the worst outcome is the exit code.
+// From the base up. What is wrong with one image does not keep the others from being mended; the worst
+// outcome is the exit code.
 base::Result<Exit> run_chain(const RepairWords& words, Console& console, base::Progress& progress) {
   const auto links = find_chain(words.image, words.shared, words.guard.folders, progress);
   if (!links) return std::unexpected(links.error());

@@ -1,5 +1,5 @@
-// A candidate is proved by what it holds: together with the overlay it must show one file system. Where no file system can tell, the
-// name, the format and the size may, by choice.
+// A candidate is proved by what it holds: together with the overlay it must show one file system. Where no
+// file system can tell, the name, the format and the size may, by choice.
 #include "cli/repair_chain.hpp"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// What `repair --chain` goes through: an image and all files that it stands on, found again where they were moved or renamed.
-// Promises: the base comes first, no file twice; reads only; names lead to local files, and never from a file that is declared raw.
+// What `repair --chain` goes through: an image and all files that it stands on, found again where they were
+// moved or renamed. Promises: the base comes first, no file twice; reads only; names lead to local files, and
+// never from a file that is declared raw.
 #pragma once
 #include <optional>
 #include <string>

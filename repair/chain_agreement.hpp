@@ -1,5 +1,5 @@
-// Whether an overlay and what is to lie below it show one disk: file systems prove their parts, and those of one file system lie in
-// both. Promises: reads only; a bounded part of the disk.
+// Whether an overlay and what is to lie below it show one disk: file systems prove their parts, and those of
+// one file system lie in both. Promises: reads only; a bounded part of the disk.
 #pragma once
 #include <cstdint>
 

@@ -184,7 +184,8 @@ class Search {
     return choices;
   }
 
-  // Things that a single place proves, in the longest order of both: what lies between two of them is decided by itself.
+  // Things that a single place proves, in the longest order of both: what lies between two of them is decided
+  // by itself.
   [[nodiscard]] std::vector<Pair> anchors(const Expectations& expected) const {
     std::vector<std::size_t> telling;  // places with something to prove
     for (std::size_t j = 0; j < places_.size(); ++j)
@@ -218,7 +219,8 @@ class Search {
     return run;
   }
 
-  // Things and places from `from` up to `to`. Too many of both for all pairs are matched one by one, where they are as many.
+  // Things and places from `from` up to `to`. Too many of both for all pairs are matched one by one, where
+  // they are as many.
   void match(const Expectations& expected, Pair from, Pair to,
              std::vector<OrderAnswer::Choice>& choices) const {
     OrderQuestion question{

@@ -1,6 +1,7 @@
-// Where lost tables and lost clusters belong by what they hold: the guest's file systems say what must lie where, and the order of
-// the file decides between things that look alike. Promises: a place is given where every other order of the things fits clearly
-// worse; nothing where the guest's disk is encrypted, lies in another file, or has no file system that is known.
+// Where lost tables and lost clusters belong by what they hold: the guest's file systems say what must lie
+// where, and the order of the file decides between things that look alike. Promises: a place is given where
+// every other order of the things fits clearly worse; nothing where the guest's disk is encrypted, lies in
+// another file, or has no file system that is known.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -1,6 +1,6 @@
-// What a guest's file systems say must lie at places of its disk, and how well given bytes agree with that. Promises: evidence is
-// in bits, positive when the bytes fit; only places that somebody asks for are kept, at most `most_areas` of them; who tells more
-// than a sound file system would is asked to end.
+// What a guest's file systems say must lie at places of its disk, and how well given bytes agree with that.
+// Promises: evidence is in bits, positive when the bytes fit; only places that somebody asks for are kept, at
+// most `most_areas` of them; who tells more than a sound file system would is asked to end.
 #pragma once
 #include <cstdint>
 #include <functional>

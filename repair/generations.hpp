@@ -1,6 +1,6 @@
-// Which lost L2 tables are one place of the disk at several times: where an internal snapshot was taken, the tables before and after
-// it lead to common clusters from the same entries. Promises: each table is in one group, groups are in the order of their first
-// table in the file, and so are the tables of a group.
+// Which lost L2 tables are one place of the disk at several times: where an internal snapshot was taken, the
+// tables before and after it lead to common clusters from the same entries. Promises: each table is in one
+// group, groups are in the order of their first table in the file, and so are the tables of a group.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -177,11 +177,13 @@ Remedied part_tables(Draft& draft) {
 
 // An entry with nothing but the COPIED flag: QEMU shows what lies below, and nothing that was lost belongs there.
 Remedied clear_lone_flag(Draft& draft, const Vacancy& v) {
-  auto* action = draft.may_act(v.rule, Consent::choice, look_below,
-                               {.where = v.where,
-                                .guest = v.guest,
-                                .evidence = "no lost cluster belongs there; a guest sees what lies below already"});
-  return action == nullptr ? Remedied{} : draft.put_word(*action, v.place.offset, v.word & ~format::copied_flag);
+  auto* action =
+      draft.may_act(v.rule, Consent::choice, look_below,
+                    {.where = v.where,
+                     .guest = v.guest,
+                     .evidence = "no lost cluster belongs there; a guest sees what lies below already"});
+  return action == nullptr ? Remedied{}
+                           : draft.put_word(*action, v.place.offset, v.word & ~format::copied_flag);
 }
 
 }  // namespace
@@ -226,9 +228,10 @@ Remedied give_up(Draft& draft) {
       if (auto done = clear_lone_flag(draft, v); !done) return done;
       continue;
     }
-    auto* action = reads_as_zeros(draft, v.place.offset)
-                       ? draft.may_act(v.rule, Consent::lossless, keep_zeros, {.where = v.where, .guest = v.guest})
-                       : draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
+    auto* action =
+        reads_as_zeros(draft, v.place.offset)
+            ? draft.may_act(v.rule, Consent::lossless, keep_zeros, {.where = v.where, .guest = v.guest})
+            : draft.may_act(v.rule, Consent::lossy, clear_l2, {.where = v.where, .guest = v.guest});
     if (action == nullptr) continue;
     if (auto done = read_as_zeros(draft, *action, v.place.offset); !done) return done;
   }

@@ -1,6 +1,7 @@
-// The active layer's disk as its guest reads it, as far as the tables still tell, with what lost tables and clusters would show if
-// they were put back where they are supposed to belong. Promises: a read says whether all of it is known; what has no entry is
-// known to be zeros only where no entry was lost; a few tables are in memory.
+// The active layer's disk as its guest reads it, as far as the tables still tell, with what lost tables and
+// clusters would show if they were put back where they are supposed to belong. Promises: a read says whether
+// all of it is known; what has no entry is known to be zeros only where no entry was lost; a few tables are
+// in memory.
 #pragma once
 #include <cstdint>
 #include <list>

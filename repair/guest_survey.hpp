@@ -1,5 +1,6 @@
-// The file systems of a guest's disk, and what they say must lie where. Promises: bounded work whatever they claim; no number of
-// theirs is believed that contradicts the disk's size; each part of the disk that can be read adds to what is expected of the rest.
+// The file systems of a guest's disk, and what they say must lie where. Promises: bounded work whatever they
+// claim; no number of theirs is believed that contradicts the disk's size; each part of the disk that can be
+// read adds to what is expected of the rest.
 #pragma once
 #include "base/checked.hpp"
 #include "repair/expectations.hpp"

@@ -1,5 +1,5 @@
-// Numbers in what a guest wrote, and the checksum that its file systems use. Promises: what lies outside the bytes reads as 0, so
-// that no number of a guest leads anywhere.
+// Numbers in what a guest wrote, and the checksum that its file systems use. Promises: what lies outside the
+// bytes reads as 0, so that no number of a guest leads anywhere.
 #pragma once
 #include <array>
 #include <concepts>

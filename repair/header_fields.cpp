@@ -13,8 +13,8 @@
 #include "repair/content_codec.hpp"
 #include "repair/extension_area.hpp"
 #include "repair/field_places.hpp"
-#include "repair/owned_clusters.hpp"
 #include "repair/l1_search.hpp"
+#include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -234,15 +234,14 @@ Remedied mend_refcount_table(Draft& draft) {
     return analyzer::StoredRefcounts(draft.image(), g, base::HostOffset{at}).self_evidence();
   };
   constexpr unsigned certain = 3;
-  const auto* why = first_of(draft, {"refcount/table-offset-zero"_rule, "refcount/table-offset-unaligned"_rule,
-                                     "refcount/table-past-eof"_rule});
+  const auto* why = first_of(draft, {"refcount/table-offset-zero"_rule,
+                                     "refcount/table-offset-unaligned"_rule, "refcount/table-past-eof"_rule});
   // It may also lead to something that is no table: then its entries show it.
   if (why == nullptr && evidence(draft.header().v2.refcount_table_offset.raw()) < certain)
     why = first_of(draft, {"refcount/block-past-eof"_rule, "refcount/block-unaligned"_rule,
                            "refcount/table-entry-reserved"_rule, "refcount/block-overlap"_rule,
                            "refcount/block-implausible"_rule, "refcount/block-shared"_rule,
-                           "refcount/coverage"_rule,
-                           "overlap/refcount-table"_rule});
+                           "refcount/coverage"_rule, "overlap/refcount-table"_rule});
   const std::uint64_t clusters = draft.header().v2.refcount_table_clusters;
   if (why == nullptr || clusters == 0 || clusters * g.cluster_size() > format::limits::max_refcount_table)
     return {};

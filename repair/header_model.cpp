@@ -1,5 +1,6 @@
-// From the template: version, compression type and extended L2 entries, the disk's size where the content leaves it open, and the
-// backing file with its format. Places of tables, counts and what an extension leads to are never another image's.
+// From the template: version, compression type and extended L2 entries, the disk's size where the content
+// leaves it open, and the backing file with its format. Places of tables, counts and what an extension leads
+// to are never another image's.
 #include "repair/header_model.hpp"
 
 #include <fmt/format.h>

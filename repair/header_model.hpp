@@ -1,5 +1,5 @@
-// The first cluster of an image that lost it, by an image that was made like it (`--template`). Promises: what the content told goes
-// before what the template says, and a template that contradicts it is of no use.
+// The first cluster of an image that lost it, by an image that was made like it (`--template`). Promises:
+// what the content told goes before what the template says, and a template that contradicts it is of no use.
 #pragma once
 #include <optional>
 #include <vector>

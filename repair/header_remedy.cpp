@@ -99,7 +99,8 @@ Remedied find_l1(Draft& draft) {
   const auto leads_to_tables = [&] { return tables_behind(draft, at, entries) != 0; };
   std::optional<L1Candidate> found;
   if (why == std::end(astray)) {
-    const auto strange = std::ranges::find_if(strange_entries(), [&](RuleId rule) { return draft.any(rule); });
+    const auto strange =
+        std::ranges::find_if(strange_entries(), [&](RuleId rule) { return draft.any(rule); });
     if (strange == strange_entries().end() || leads_to_tables() || cut_off(draft, at, entries)) return {};
     why = &*strange;
     found = search_l1(draft, entries);
@@ -142,7 +143,8 @@ Remedied find_l1(Draft& draft) {
     return action == nullptr ? Remedied{} : draft.put(*action, 0, format::encode(header.v2));
   }
   // A table that leads to L2 tables is better than an empty one, whatever else claims its place.
-  if (leads_to_tables() || std::ranges::none_of(verdict.orphans, [](const auto& o) { return !o.is_l1; })) return {};
+  if (leads_to_tables() || std::ranges::none_of(verdict.orphans, [](const auto& o) { return !o.is_l1; }))
+    return {};
   if (!draft.allows(Consent::choice)) {
     draft.withhold(*why, Consent::choice, empty_l1, place_from(finding));
     return {};

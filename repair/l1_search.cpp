@@ -70,10 +70,9 @@ std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint6
 }
 
 std::span<const findings::RuleId> strange_entries() {
-  static constexpr findings::RuleId list[] = {"l2/table-implausible"_rule, "l1/entry-reserved"_rule,
-                                              "l1/entry-unaligned"_rule, "l1/entry-past-eof"_rule,
-                                              "l1/points-at-metadata"_rule,
-                                              "l1/copied-without-offset"_rule};
+  static constexpr findings::RuleId list[] = {"l2/table-implausible"_rule,  "l1/entry-reserved"_rule,
+                                              "l1/entry-unaligned"_rule,    "l1/entry-past-eof"_rule,
+                                              "l1/points-at-metadata"_rule, "l1/copied-without-offset"_rule};
   return list;
 }
 

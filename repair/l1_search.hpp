@@ -25,8 +25,8 @@ struct L1Candidate {
 [[nodiscard]] std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
 // Whether the table is one, and some of its L2 tables lie behind the file's end: it is right where it is.
 [[nodiscard]] bool cut_off(const Draft& draft, std::uint64_t offset, std::uint64_t entries);
-// Of the table whose entries findings name as `where` and a number: one that tells of an entry behind the needed ones that
-// it is something else; null when there is none.
+// Of the table whose entries findings name as `where` and a number: one that tells of an entry behind the
+// needed ones that it is something else; null when there is none.
 [[nodiscard]] const findings::Finding* strange_behind(const Draft& draft, std::string_view where,
                                                       std::uint64_t needed);
 [[nodiscard]] std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries);

@@ -1,6 +1,6 @@
-// Lost tables and clusters that have no certain place in any layer: an internal snapshot of their own keeps them, in the order of the
-// file, so that they can be read, carved and put right by hand. Promises: done last, when nothing else finds a place for them; no
-// layer that is there reads otherwise.
+// Lost tables and clusters that have no certain place in any layer: an internal snapshot of their own keeps
+// them, in the order of the file, so that they can be read, carved and put right by hand. Promises: done
+// last, when nothing else finds a place for them; no layer that is there reads otherwise.
 #include <algorithm>
 #include <iterator>
 

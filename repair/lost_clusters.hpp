@@ -1,5 +1,5 @@
-// Clusters that are counted and that nothing refers to. Promises: ascending, inside the file at least with their first byte; lost
-// tables that the check knows are not among them.
+// Clusters that are counted and that nothing refers to. Promises: ascending, inside the file at least with
+// their first byte; lost tables that the check knows are not among them.
 #pragma once
 #include <cstdint>
 #include <vector>

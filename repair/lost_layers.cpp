@@ -1,5 +1,6 @@
-// Tables of which all layers lost theirs. The disk's places are in the order of the file; those of one place are told apart by what
-// they have in common, and as many layers use a table as its refcount says. Promises: done only where these numbers add up.
+// Tables of which all layers lost theirs. The disk's places are in the order of the file; those of one place
+// are told apart by what they have in common, and as many layers use a table as its refcount says. Promises:
+// done only where these numbers add up.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -34,8 +35,9 @@ std::vector<std::uint64_t> entries_of(const Draft& draft, std::uint64_t table) {
   return entries;
 }
 
-// Tables of one place in the order of time. The disk as it is comes last: it alone has clusters of its own (COPIED). The less a
-// table has in common with it, the older it is. Nothing when several have clusters of their own.
+// Tables of one place in the order of time. The disk as it is comes last: it alone has clusters of its own
+// (COPIED). The less a table has in common with it, the older it is. Nothing when several have clusters of
+// their own.
 std::vector<std::uint64_t> in_time(const Draft& draft, std::vector<std::uint64_t> tables) {
   const auto is_own = [](std::uint64_t word) { return (word & format::copied_flag) != 0; };
   const auto newest = std::ranges::find_if(

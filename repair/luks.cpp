@@ -27,14 +27,15 @@ constexpr std::string_view write_payload = "let the payload begin where the LUKS
 constexpr std::string_view write_field = "write the value that this field has in every image";
 constexpr std::string_view write_name = "write the name that programs use unless told otherwise";
 
-// Where the key material of all slots ends, bytes behind the header, as the payload begins there; nothing when the slots
-// don't say it.
+// Where the key material of all slots ends, bytes behind the header, as the payload begins there; nothing
+// when the slots don't say it.
 std::optional<std::uint64_t> end_of_key_material(const format::Luks& luks) {
   constexpr std::uint64_t alignment = 4096, sector = 512, largest_key = 1024;
   if (luks.header.key_bytes == 0 || luks.header.key_bytes > largest_key) return std::nullopt;
   std::uint64_t end = 0;
   for (const auto& slot : luks.slots)
-    end = std::max(end, slot.key_offset * sector + std::uint64_t{luks.header.key_bytes} * format::luks_stripes);
+    end =
+        std::max(end, slot.key_offset * sector + std::uint64_t{luks.header.key_bytes} * format::luks_stripes);
   return base::round_up(end, alignment);
 }
 
@@ -42,8 +43,9 @@ std::optional<std::uint64_t> end_of_key_material(const format::Luks& luks) {
 Remedied mend_payload(Draft& draft, std::uint64_t region, std::uint64_t length) {
   constexpr auto at = place_of_field<&format::LuksHeader::payload_offset>();
   const RuleId rule = "luks/payload-offset-match"_rule;
-  auto* action = draft.may_act(rule, Consent::choice, write_payload,
-                               place_from(draft.found(rule).front(), "the key slots end where the region ends"));
+  auto* action =
+      draft.may_act(rule, Consent::choice, write_payload,
+                    place_from(draft.found(rule).front(), "the key slots end where the region ends"));
   std::array<std::byte, 4> bytes{};
   base::store_be<std::uint32_t, 0>(std::span<std::byte, 4>(bytes), static_cast<std::uint32_t>(length / 512));
   return action == nullptr ? Remedied{} : draft.put(*action, region + at, bytes);

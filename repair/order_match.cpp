@@ -4,7 +4,8 @@
 
 namespace cowvet::repair {
 
-// front[i][j]: the best for the first i things in the first j places; back[i][j]: for the things from i and places from j on.
+// front[i][j]: the best for the first i things in the first j places; back[i][j]: for the things from i and
+// places from j on.
 OrderAnswer match_in_order(const OrderQuestion& q) {
   const std::size_t n = q.things, m = q.places, width = m + 1;
   std::vector<float> front((n + 1) * width), back((n + 1) * width);

@@ -1,5 +1,6 @@
-// Things in an order, put to places in the same order: the matching that the evidence supports best, and how much worse it would
-// be without each of its pairs. Promises: exact for the sums it is given; work and memory grow with things times places.
+// Things in an order, put to places in the same order: the matching that the evidence supports best, and how
+// much worse it would be without each of its pairs. Promises: exact for the sums it is given; work and memory
+// grow with things times places.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -197,7 +197,8 @@ class Reattachment {
     // Of one place at several times only one table is the disk's.
     std::vector<std::uint64_t> tables;
     for (const auto* orphan : lost) tables.push_back(orphan->cluster << g_.cluster_bits());
-    if (generations(draft_, tables).size() != tables.size() || !std::ranges::all_of(lost, &analyzer::Orphan::copied))
+    if (generations(draft_, tables).size() != tables.size() ||
+        !std::ranges::all_of(lost, &analyzer::Orphan::copied))
       return {};
     std::vector<EntryPlace> places;
     for (std::uint64_t i = 0; i < entries; ++i) {

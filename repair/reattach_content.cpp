@@ -1,5 +1,6 @@
-// Lost tables and lost clusters that the image's own metadata has no place for, put where the guest's file systems have one for
-// them. Promises: entries that lead to something are never changed; a place is taken by choice only, and its evidence is told.
+// Lost tables and lost clusters that the image's own metadata has no place for, put where the guest's file
+// systems have one for them. Promises: entries that lead to something are never changed; a place is taken by
+// choice only, and its evidence is told.
 #include <algorithm>
 #include <map>
 #include <set>

@@ -1,5 +1,5 @@
-// The name of a backing file that was moved or renamed. Promises: the name that is there stays where it is when there is no room for
-// the new one; nothing but the name and its length changes.
+// The name of a backing file that was moved or renamed. Promises: the name that is there stays where it is
+// when there is no room for the new one; nothing but the name and its length changes.
 #include <fmt/format.h>
 
 #include "base/text.hpp"

@@ -244,7 +244,8 @@ Remedied mend_l1(Draft& draft) {
     why.guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft.header().v2.size), s.id}};
     if (tables_behind(draft, offset, needed) != 0) {
       // The place is right: the number is not, when it makes the table reach over something else.
-      if (s.entry.l1_size == needed || (wrong == nullptr && strange_behind(draft, where, needed) == nullptr)) continue;
+      if (s.entry.l1_size == needed || (wrong == nullptr && strange_behind(draft, where, needed) == nullptr))
+        continue;
       auto* action = draft.may_act(why.rule, Consent::choice, set_l1_size,
                                    place_from(why, "with this number the table reads soundly"));
       if (action == nullptr) continue;

@@ -1,5 +1,5 @@
-// Writing a snapshot table anew, and snapshots that get into it without an entry of their own. Promises: the old table stays where it
-// is; the header changes in one write.
+// Writing a snapshot table anew, and snapshots that get into it without an entry of their own. Promises: the
+// old table stays where it is; the header changes in one write.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,6 +1,6 @@
-// ext2, ext3 and ext4: superblock and group descriptors, the maps of used blocks and inodes, inode tables, directories, extents.
-// Where the file system has checksums (metadata_csum) they prove a block's place, since they are seeded with the group's, inode's
-// or file system's number.
+// ext2, ext3 and ext4: superblock and group descriptors, the maps of used blocks and inodes, inode tables,
+// directories, extents. Where the file system has checksums (metadata_csum) they prove a block's place, since
+// they are seeded with the group's, inode's or file system's number.
 #include <algorithm>
 #include <array>
 

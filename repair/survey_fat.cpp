@@ -1,5 +1,6 @@
-// FAT12, FAT16 and FAT32: the table in its copies, directories that name their own first cluster, files along the table. An entry of
-// the table mostly leads to the next one, so that a sector of it tells which one it is.
+// FAT12, FAT16 and FAT32: the table in its copies, directories that name their own first cluster, files along
+// the table. An entry of the table mostly leads to the next one, so that a sector of it tells which one it
+// is.
 #include <algorithm>
 
 #include <fmt/format.h>

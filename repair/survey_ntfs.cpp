@@ -1,5 +1,5 @@
-// NTFS: records of the master file table hold their own number, blocks of directories theirs; where everything lies is told by runs
-// in the records, and what is free by the bitmap of record 6.
+// NTFS: records of the master file table hold their own number, blocks of directories theirs; where
+// everything lies is told by runs in the records, and what is free by the bitmap of record 6.
 #include <algorithm>
 
 #include <fmt/format.h>

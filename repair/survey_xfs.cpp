@@ -1,5 +1,6 @@
-// XFS, version 5: nearly every block of metadata holds the file system's UUID and its own place, so that it proves where it belongs.
-// Free space is told by each allocation group's tree, files by the extents of their inodes.
+// XFS, version 5: nearly every block of metadata holds the file system's UUID and its own place, so that it
+// proves where it belongs. Free space is told by each allocation group's tree, files by the extents of their
+// inodes.
 #include <algorithm>
 #include <array>
 

@@ -45,8 +45,7 @@ base::Result<void> read_as_zeros(Draft& draft, Action& action, std::uint64_t at)
     if (auto done = draft.put_word(action, at, 0); !done) return done;
     return draft.put_word(action, at + 8, (parts.zero() | (below ? stored : 0)) << 32);
   }
-  return draft.put_word(action, at,
-                        (v3 && below) || reads_as_zeros(draft, at) ? format::zero_flag : 0);
+  return draft.put_word(action, at, (v3 && below) || reads_as_zeros(draft, at) ? format::zero_flag : 0);
 }
 
 bool reads_as_zeros(const Draft& draft, std::uint64_t at) {

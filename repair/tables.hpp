@@ -22,7 +22,8 @@ struct L1Table {
 void for_each_entry(const Draft& draft, const L1Table& l1,
                     const std::function<void(std::uint64_t index, format::L1Entry entry)>& use);
 
-// Makes what the L2 entry at `at` stores read as zeros, whatever lies below; subclusters that store nothing stay as they are.
+// Makes what the L2 entry at `at` stores read as zeros, whatever lies below; subclusters that store nothing
+// stay as they are.
 [[nodiscard]] base::Result<void> read_as_zeros(Draft& draft, Action& action, std::uint64_t at);
 // Whether it is a standard entry that already does, whatever its offset is.
 [[nodiscard]] bool reads_as_zeros(const Draft& draft, std::uint64_t at);

@@ -72,7 +72,8 @@ void for_each_mutation(const corpus::Layout& layout, storage::MemoryDevice& imag
   for (const auto& region : layout.regions()) {
     if (region.kind == corpus::Kind::reserved) continue;
     const std::uint64_t first = region.region.offset & ~std::uint64_t{7};
-    const std::uint64_t end = std::min<std::uint64_t>(region.region.offset + considered(region), image.size());
+    const std::uint64_t end =
+        std::min<std::uint64_t>(region.region.offset + considered(region), image.size());
     std::size_t zero_words = 0;
     for (std::uint64_t at = first; at + 8 <= end; at += 8) {
       const std::uint64_t old = word(image, at);

@@ -1,7 +1,7 @@
-// Every change of metadata of tiny images (mutations.hpp) through a repair that may do everything. Promises that hold for
-// each: what read right in any layer still does, by the flat reader, who knows the sound image; the result is clean, or the
-// plan says what is left or refuses; a second repair writes nothing. Prints what became of the changes, structure by
-// structure. CI takes one change in 61; COWVET_LONG=1 takes all.
+// Every change of metadata of tiny images (mutations.hpp) through a repair that may do everything. Promises
+// that hold for each: what read right in any layer still does, by the flat reader, who knows the sound image;
+// the result is clean, or the plan says what is left or refuses; a second repair writes nothing. Prints what
+// became of the changes, structure by structure. CI takes one change in 61; COWVET_LONG=1 takes all.
 #include <cstdlib>
 #include <map>
 #include <string_view>
@@ -66,8 +66,8 @@ class RepairMatrix {
     fmt::print("{:<18}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "structure", "changes", "flagged", "clean", "whole",
                "told", "refused");
     for (const auto& [name, row] : rows_)
-      fmt::print("{:<18}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", name, row.changes, row.flagged, row.clean, row.whole,
-                 row.told, row.refused);
+      fmt::print("{:<18}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", name, row.changes, row.flagged, row.clean,
+                 row.whole, row.told, row.refused);
   }
   [[nodiscard]] const std::vector<std::string>& complaints() const { return complaints_; }
   [[nodiscard]] const std::map<std::string, Row>& rows() const { return rows_; }
@@ -117,7 +117,8 @@ class RepairMatrix {
         if (was[j] != right[j]) continue;
         if (!after || i >= after->layers.size()) return fmt::format("layer {} is gone", i);
         const auto& is = after->layers[i].content;
-        if (j >= is.size() || is[j] != right[j]) return fmt::format("layer {}, token {} read right before", i, j);
+        if (j >= is.size() || is[j] != right[j])
+          return fmt::format("layer {}, token {} read right before", i, j);
       }
     }
     return "";

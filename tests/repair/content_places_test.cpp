@@ -1,5 +1,5 @@
-// Lost clusters and tables by what they hold: the matching in order against trying everything; expectations; a file system made by
-// hand of which the mapping is lost; and what must not be placed.
+// Lost clusters and tables by what they hold: the matching in order against trying everything; expectations;
+// a file system made by hand of which the mapping is lost; and what must not be placed.
 #include "repair/content_places.hpp"
 
 #include <algorithm>
@@ -112,7 +112,8 @@ void put(Bytes& bytes, std::size_t at, std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) bytes[at + i] = static_cast<std::byte>(text[i]);
 }
 
-// File systems whose numbers are noise behind a first sector that names them: nothing may be read outside, and each ends.
+// File systems whose numbers are noise behind a first sector that names them: nothing may be read outside,
+// and each ends.
 TEST(GuestSurvey, survives_whatever_file_systems_claim) {
   std::mt19937 lot(7);
   const auto noise = [&] { return static_cast<std::byte>(lot() % 4 == 0 ? lot() & 0xff : 0); };
