@@ -85,7 +85,7 @@ class Reattachment {
       const std::uint64_t offset = orphan->cluster << g_.cluster_bits();
       // The damaged entry itself is the best witness.
       auto like = std::ranges::find_if(
-          open, [&](const Vacancy& v) { return !v.shared && !resembles(v.word, offset).empty(); });
+          open, [&](const Vacancy& v) { return !v.shared && !v.cut && !resembles(v.word, offset).empty(); });
       if (like == open.end()) like = of_those_that_share(open, offset, tables);
       if (like != open.end()) {
         if (auto done =
@@ -299,9 +299,10 @@ class Reattachment {
     std::unordered_set<std::uint64_t> used;
     for (const auto cluster : leaks_) {
       const std::uint64_t offset = cluster << g_.cluster_bits();
-      // Entries that share a cluster are alike: the damaged one of them can't be told by what it says.
+      // Entries that share a cluster are alike: the damaged one of them can't be told by what it says. Of those
+      // whose cluster was cut off with the end of the file one or the other differs by one bit by chance.
       const auto like = std::ranges::find_if(open, [&](const Vacancy& v) {
-        return !v.shared && !used.contains(v.place.offset) && !resembles(v.word, offset).empty();
+        return !v.shared && !v.cut && !used.contains(v.place.offset) && !resembles(v.word, offset).empty();
       });
       const Vacancy* vacancy = like == open.end() ? nullptr : &*like;
       std::string evidence = vacancy != nullptr ? resembles(vacancy->word, offset) : "";

@@ -232,7 +232,7 @@ inline constexpr Rule bitmap[] = {
      .spec = "Bitmap directory; D11"sv, .deep = false},
     {.code = 1122, .name = "bitmap/table-entry-reserved"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::tolerate,
-     .remedy = Remedy::drop_bitmap, .reason = Reason::repairable, .consent = Consent::lossy,
+     .remedy = Remedy::clear_reserved_bits, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "a bitmap table entry has reserved bits set"sv,
      .explanation = "Bits 1 to 8 and 56 to 63 are zero. QEMU refuses the whole image."sv,
      .consequence =

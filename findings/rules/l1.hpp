@@ -66,7 +66,7 @@ inline constexpr Rule l1[] = {
      .spec = "L1 table entry"sv, .deep = false},
     {.code = 605, .name = "l1/entry-partial-eof"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::none, .reason = Reason::n5_content_lost, .consent = Consent::none,
+     .remedy = Remedy::give_up_content, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "an L2 table is cut off by the end of the file"sv,
      .explanation =
          "An L2 table is complete in the file. QEMU takes the missing entries for unallocated clusters "

@@ -30,7 +30,7 @@ inline constexpr Rule overlap[] = {
      .spec = "Header: l1_table_offset"sv, .deep = false},
     {.code = 1504, .name = "overlap/refcount-table"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::refuse_write,
-     .remedy = Remedy::rebuild_refcounts, .reason = Reason::repairable, .consent = Consent::lossless,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the refcount table uses clusters that another structure owns"sv,
      .explanation =
          "The clusters of the refcount table have one owner. QEMU's protection against overlapping writes "

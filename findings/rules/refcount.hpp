@@ -17,7 +17,7 @@ using namespace std::string_view_literals;
 inline constexpr Rule refcount[] = {
     {.code = 501, .name = "refcount/table-offset-unaligned"sv,
      .severity = Severity::fatal, .lesser = Severity::fatal, .reader = Reader::refuse_write,
-     .remedy = Remedy::rebuild_refcounts, .reason = Reason::repairable, .consent = Consent::lossless,
+     .remedy = Remedy::correct_header, .reason = Reason::repairable, .consent = Consent::choice,
      .title = "the refcount table does not begin at a cluster boundary"sv,
      .explanation =
          "refcount_table_offset is a multiple of the cluster size. QEMU refuses the image for every "

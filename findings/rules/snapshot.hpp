@@ -126,7 +126,7 @@ inline constexpr Rule snapshot[] = {
      .spec = "Snapshots; D34"sv, .deep = false},
     {.code = 1011, .name = "snapshot/l1-size-zero"sv,
      .severity = Severity::error, .lesser = Severity::error, .reader = Reader::fail_read,
-     .remedy = Remedy::relink_structure, .reason = Reason::repairable, .consent = Consent::choice,
+     .remedy = Remedy::drop_snapshot, .reason = Reason::repairable, .consent = Consent::lossy,
      .title = "a snapshot of a disk has an L1 table without entries"sv,
      .explanation =
          "Only a snapshot of an empty disk has no L1 entries. QEMU doesn't notice, calls the snapshot's "

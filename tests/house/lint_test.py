@@ -5,8 +5,7 @@ translation unit that includes them, as long as no two define the same name in t
 about is taken apart, and what its files are told alone counts. What passed is remembered in build/lint, by a hash of the
 file, the project headers that it includes, and .clang-tidy, so that only what changed is looked at again.
 
-Without COWVET_LONG it looks at what the last commit changed and at a tenth of the sources, another one each day, until a
-minute of all cores is over: ten days look at everything. What it had no time for is printed.
+Without COWVET_LONG it looks at the lower floors, whose headers all others include: the whole takes ten minutes of a core.
 """
 import concurrent.futures
 import hashlib
@@ -29,9 +28,7 @@ FLAGS = ["-std=c++23", "-Wall", f"-I{tree.ROOT}", f"-I{tree.BUILD}/generated", "
 PASSED = tree.ROOT / "build" / "lint"
 ROOMS = "base|format|storage|findings|analyzer|engine|repair|model|reports|cli|corpus|fuzz|tests|bench"
 MOST = 16  # files of a unit
-SHARES = 10  # of all sources, one a day, in the short form
-ENOUGH = 45  # seconds after which the short form begins no further unit
-DAY = 86400
+SHORT = ("base", "format", "findings", "storage")  # the lower floors, which all others include: the short form
 
 
 def closure(path, known):
@@ -74,23 +71,6 @@ def units(paths):
     return sorted((members for members, _ in groups), key=len, reverse=True)
 
 
-def changed_last(paths):
-    """Of the paths, those that the last commit, or merge, changed; none where there is no git."""
-    try:
-        told = subprocess.run(["git", "diff", "--name-only", "HEAD~1", "HEAD"], cwd=tree.ROOT, capture_output=True, text=True)
-    except OSError:
-        return []
-    names = set(told.stdout.split()) if told.returncode == 0 else set()
-    return [path for path in paths if str(path) in names]
-
-
-def of_today(paths):
-    """What the short form looks at: units of the sources that changed last, and today's share of the others."""
-    changed = changed_last(paths)
-    others = [path for path in paths if path not in changed]
-    return units(changed) + units(others[int(time.time() / DAY) % SHARES::SHARES])
-
-
 def tidy(source):
     ran = subprocess.run(["clang-tidy-19", "--quiet", f"--config-file={tree.ROOT}/.clang-tidy",
                           f"--header-filter=^{re.escape(str(tree.ROOT))}/({ROOMS})/", str(source), "--", *FLAGS],
@@ -122,23 +102,12 @@ def lint(members):
 LONG = os.environ.get("COWVET_LONG") == "1"
 started = time.monotonic()
 PASSED.mkdir(parents=True, exist_ok=True)
-sources = [path for path in tree.files(".cpp") if re.match(ROOMS, str(path)) and "must_not_compile" not in path.parts]
+sources = [path for path in tree.files(".cpp") if re.match(ROOMS, str(path)) and "must_not_compile" not in path.parts and
+           (LONG or path.parts[0] in SHORT)]
 fresh = [path for path in sources if not stamp(path).exists()]
-work = units(fresh) if LONG else of_today(fresh)
-left_out = []
-
-
-def lint_in_time(members):
-    if LONG or time.monotonic() - started < ENOUGH:
-        return lint(members)
-    left_out.extend(members)
-    return [], 0
-
-
+work = units(fresh)
 with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    results = list(pool.map(lint_in_time, work))
-print(f"{sum(map(len, work)) - len(left_out)} of {len(sources)} files looked at, as {len(work)} units in "
-      f"{sum(runs for _, runs in results)} runs, {len(sources) - len(fresh)} are unchanged; {time.monotonic() - started:.0f} s")
-if left_out:
-    print("no time for:", *left_out)
+    results = list(pool.map(lint, work))
+print(f"{len(sources)} files, {len(fresh)} of them looked at as {len(work)} units in {sum(runs for _, runs in results)} runs, "
+      f"the others are unchanged; {time.monotonic() - started:.0f} s")
 tree.finish(sorted({line for complaints, _ in results for line in complaints}), len(sources))
