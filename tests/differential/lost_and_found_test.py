@@ -5,23 +5,10 @@ import random
 import sys
 from pathlib import Path
 
+from expecting import expect, must, verdict
 from programs import cowvet, need, run, scratch
 
 CLUSTER, TABLE = 4096, 4096 * 512  # bytes, and under one L2 table
-complaints, tried = [], 0
-
-
-def expect(fine, what, said=""):
-    global tried
-    tried += 1
-    if not fine:
-        complaints.append(f"{what}\n{said}")
-
-
-def must(folder, *words):
-    said = run(words, folder)
-    assert said.code == 0, said
-    return said
 
 
 def write(folder, image, tag, *clusters):
@@ -117,9 +104,7 @@ def main():
         without_place(folder)
         all_layers(folder)
         without_size(folder)
-    print(*complaints, sep="\n")
-    print(f"{tried} looked at, {len(complaints)} complaints")
-    return 1 if complaints or not tried else 0
+    return verdict()
 
 
 if __name__ == "__main__":

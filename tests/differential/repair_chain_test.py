@@ -6,23 +6,10 @@ import random
 import sys
 from pathlib import Path
 
+from expecting import expect, must, verdict
 from programs import cowvet, need, run, scratch
 
 CLUSTER, SIZE = 65536, 24 << 20
-complaints, tried = [], 0
-
-
-def expect(fine, what, said=""):
-    global tried
-    tried += 1
-    if not fine:
-        complaints.append(f"{what}\n{said}")
-
-
-def must(folder, *words):
-    said = run(words, folder)
-    assert said.code == 0, said
-    return said
 
 
 def content(folder, image):
@@ -147,9 +134,7 @@ def main():
         damaged(folder, right)
         nameless(folder)
         template(folder)
-    print(*complaints, sep="\n")
-    print(f"{tried} looked at, {len(complaints)} complaints")
-    return 1 if complaints or not tried else 0
+    return verdict()
 
 
 if __name__ == "__main__":
