@@ -22,7 +22,7 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct SnapshotRequest {
   std::string image;
   std::string format, overlay, layer, into;
   std::vector<std::string> create, apply, remove;
@@ -72,7 +72,7 @@ base::Result<void> remove(engine::Qcow2Disk& disk, const std::string& name) {
                     fmt::format("there is no snapshot with the name '{}': {}", base::escape(name), hint));
 }
 
-base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
+base::Result<void> change(engine::Qcow2Disk& disk, const SnapshotRequest& request) {
   base::Result<void> done;
   if (!request.create.empty()) done = create(disk, request.create.front());
   if (!request.apply.empty()) done = disk.apply_snapshot(request.apply.front());
@@ -82,7 +82,7 @@ base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
 
 // Going back to what is damaged would lose the present for nothing. In qemu-img's place nothing is asked, as
 // there; loss of the present is what -a is for.
-base::Result<void> may_go_back(const Request& request) {
+base::Result<void> may_go_back(const SnapshotRequest& request) {
   if (stands_in() || request.edit.force || request.disk.image_options) return {};
   base::Progress progress;
   const StopOnSignal stop(progress);
@@ -98,7 +98,7 @@ base::Result<void> may_go_back(const Request& request) {
                   report->obstacles.front()));
 }
 
-base::Result<void> snapshot_as(const Request& request, Console& console) {
+base::Result<void> snapshot_as(const SnapshotRequest& request, Console& console) {
   if (request.actions() > 1)
     return base::fail(ErrorKind::usage,
                       "one of -l, -c, -a, -d, --external and --delete-layer can be done at a time");
@@ -134,7 +134,7 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
 namespace {
 
 // What is done to files and not inside one: errors name theirs.
-base::Result<void> change_layers(const Request& r, Console& console) {
+base::Result<void> change_layers(const SnapshotRequest& r, Console& console) {
   if (!r.overlay.empty()) return make_overlay({r.overlay, r.image, r.format, r.edit.quiet}, r.disk, console);
   return delete_layer({r.layer, r.image, r.format, r.into, r.remove_file}, r.disk, r.edit, console);
 }
@@ -142,7 +142,7 @@ base::Result<void> change_layers(const Request& r, Console& console) {
 }  // namespace
 
 Exit snapshot(std::span<char* const> words, Console& console) {
-  Request request;
+  SnapshotRequest request;
   Arguments arguments(
       "snapshot",
       "Lists, takes, applies and removes the snapshots inside an image; makes overlays, and takes layers out "
