@@ -103,10 +103,7 @@ base::Result<void> rename_as(const Request& request, const engine::RebaseRequest
     }
     if (report.different == 0) report.changed.clear();
   }
-  if (request.edit.dry_run) {
-    print_report(report, request.edit, console);
-    return {};
-  }
+  if (request.edit.dry_run) return print_report(std::move(report), request.edit, console);
   if (*found && report.different != 0) {
     constexpr std::size_t most = 20;
     auto shown = *report.differences;
