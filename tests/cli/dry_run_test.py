@@ -3,7 +3,11 @@ import json
 import subprocess
 from pathlib import Path
 
-from program import expect, expect_code, expect_error, finish, run_parts, scratch
+from jsonschema import Draft202012Validator
+
+from program import cowvet, expect, expect_code, expect_error, finish, run_parts, scratch
+
+SCHEMA = Draft202012Validator(json.loads(cowvet("schema", "chain-edit").out))
 
 
 def qemu(folder, *words):
@@ -33,7 +37,10 @@ def told(folder, *words):
     before = state(folder)
     said = expect_code(0, *words, "--dry-run", "--output", "json", folder=folder)
     expect(state(folder) == before, f"{words}: --dry-run changed something", said)
-    return json.loads(said.out) if said.code == 0 else {}
+    report = json.loads(said.out) if said.code == 0 else {}
+    wrong = [error.message for error in SCHEMA.iter_errors(report)]
+    expect(not wrong, f"{words}: not what the schema says", wrong)
+    return report
 
 
 def nothing_is_written(folder):
