@@ -104,10 +104,7 @@ base::Result<void> rename_as(const RebaseRequest& request, const engine::RebaseR
     }
     if (report.different == 0) report.changed.clear();
   }
-  if (request.edit.dry_run) {
-    print_report(report, request.edit, console);
-    return {};
-  }
+  if (request.edit.dry_run) return print_report(std::move(report), request.edit, console);
   if (*found && report.different != 0) {
     constexpr std::size_t most = 20;
     auto shown = *report.differences;

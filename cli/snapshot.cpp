@@ -106,6 +106,11 @@ base::Result<void> snapshot_as(const SnapshotRequest& request, Console& console)
   if (changes && request.disk.force_share)
     return base::fail(ErrorKind::usage,
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
+  if (changes && request.edit.dry_run)
+    return base::fail(
+        ErrorKind::usage,
+        "--dry-run tells what --external and --delete-layer would do; what going back would do is told "
+        "by cowvet revert-check --snapshot");
   auto guard = request.edit.guard;
   guard.force = request.edit.force;
   if (!request.apply.empty())
@@ -135,7 +140,7 @@ namespace {
 
 // What is done to files and not inside one: errors name theirs.
 base::Result<void> change_layers(const SnapshotRequest& r, Console& console) {
-  if (!r.overlay.empty()) return make_overlay({r.overlay, r.image, r.format, r.edit.quiet}, r.disk, console);
+  if (!r.overlay.empty()) return make_overlay({r.overlay, r.image, r.format}, r.disk, r.edit, console);
   return delete_layer({r.layer, r.image, r.format, r.into, r.remove_file}, r.disk, r.edit, console);
 }
 
@@ -154,10 +159,11 @@ Exit snapshot(std::span<char* const> words, Console& console) {
       "  cowvet snapshot -d before-update disk.qcow2\n"
       "  cowvet snapshot --external today.qcow2 disk.qcow2             # a new overlay on disk.qcow2\n"
       "  cowvet snapshot --delete-layer s2.qcow2 --into base active.qcow2");
-  arguments.flag("-l", request.list, "List the snapshots; what is done when nothing else is asked for");
-  arguments.texts("-c", request.create, "NAME", "Take a snapshot");
-  arguments.texts("-a", request.apply, "NAME", "Go back to this snapshot, given by ID or name");
-  arguments.texts("-d", request.remove, "NAME", "Remove the snapshot with this name");
+  arguments.flag("-l,--list", request.list,
+                 "List the snapshots; what is done when nothing else is asked for");
+  arguments.texts("-c,--create", request.create, "NAME", "Take a snapshot");
+  arguments.texts("-a,--apply", request.apply, "NAME", "Go back to this snapshot, given by ID or name");
+  arguments.texts("-d,--delete", request.remove, "NAME", "Remove the snapshot with this name");
   arguments.text("--external", request.overlay, "OVERLAY",
                  "Make this file: an overlay on IMAGE, which is like it");
   arguments.text("--delete-layer", request.layer, "LAYER", "Take this layer out of the chain of IMAGE");
