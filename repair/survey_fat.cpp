@@ -201,7 +201,7 @@ class Fat {
                          cluster &&
                      says(b, entry_size, "..         ");
             });
-      for (std::uint64_t s = n == 0 && !root ? sector : 0; s < cluster_size_; s += sector)
+      for (std::uint64_t s = n == 0 && !root ? sector : 0; s < cluster_size_ && !to_.exhausted(); s += sector)
         to_.add_check(
             at(cluster) + s, at(cluster) + s + sector, "a part of a directory",
             [clusters = clusters_](base::ConstBytes b) { return lists_files(b, clusters); },
@@ -227,14 +227,15 @@ class Fat {
   }
 
   void expect_clusters() {
-    for (std::uint64_t c = 2; c < clusters_ + 2 && !known_.empty();) {
+    const std::uint64_t end_of_table = std::min(clusters_ + 2, known_.size() * sector * 8 / bits_);
+    for (std::uint64_t c = 2; c < end_of_table;) {
       const auto state = [&](std::uint64_t cluster) {
         const auto entry = next(cluster);
         return !entry ? -1 : *entry != 0 ? 1 : 0;
       };
       const int here = state(c);
       std::uint64_t end = c + 1;
-      while (end < clusters_ + 2 && state(end) == here) ++end;
+      while (end < end_of_table && state(end) == here) ++end;
       if (here >= 0) to_.add_map(at(c), at(end), here == 1 ? Area::Kind::held : Area::Kind::free);
       c = end;
     }
