@@ -117,12 +117,13 @@ class Carving::Impl {
 
   base::Result<void> look_around(base::Progress& progress) {
     std::vector<std::byte> head(static_cast<std::size_t>(std::min(g_.cluster_size(), analyzer::head_bytes)));
-    for (std::uint64_t c = 0; c < clusters_; ++c) {
-      if (c % 1024 == 0 && progress.stop_requested()) return stopped();
-      progress.advance(std::min(g_.cluster_size(), image_.size() - offset_of(c)));
-      if (used(c)) continue;
-      if (const auto extent = image_.extent(offset_of(c)); extent.hole && extent.end >= offset_of(c + 1))
-        continue;
+    for (std::uint64_t c = 0, next = 0; c < clusters_; c = next) {
+      if (progress.stop_requested()) return stopped();
+      const auto extent = image_.extent(offset_of(c));
+      const bool hole = extent.hole && extent.end >= offset_of(c + 1);
+      next = hole ? cluster_of(extent.end) : c + 1;
+      progress.advance(std::min(offset_of(next), image_.size()) - offset_of(c));
+      if (hole || used(c)) continue;
       const auto got = image_.read(offset_of(c), head);
       if (got.os_error != 0) continue;
       const auto first = base::ConstBytes(head).first(static_cast<std::size_t>(got.valid));
