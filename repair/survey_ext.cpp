@@ -19,7 +19,7 @@ constexpr std::uint32_t ro_sparse = 1, ro_metadata_csum = 0x400, ro_gdt_csum = 0
 constexpr std::uint16_t inode_uninit = 1, block_uninit = 2;
 constexpr std::uint64_t most_groups = 1U << 16;
 constexpr std::uint64_t most_inode_blocks = 1U << 16;   // that are read
-constexpr std::uint64_t most_extent_blocks = 1U << 16;  // the same
+constexpr std::uint64_t most_extent_blocks = 1U << 14;  // the same
 
 struct Group {
   std::uint64_t block_map = 0, inode_map = 0, inode_table = 0;

@@ -11,6 +11,8 @@ from pathlib import Path
 LONGEST = 65536  # bytes of an input
 BLOCK = 512      # a block of one byte all over, zeros or a guest's pattern, is left out of a description
 MAGIC = b"QFI\xfb"
+TARGETS = ("records", "l2", "codecs", "recipe", "check", "repair", "salvage", "survey", "operations", "libvirt")
+OF_IMAGES = ("check", "repair", "salvage")
 
 
 def described(path):
@@ -80,9 +82,15 @@ def keep(folder, content):
     (folder / hashlib.sha1(content).hexdigest()[:16]).write_bytes(content)
 
 
+def keep_image(targets, content):
+    for name in OF_IMAGES:
+        keep(targets[name], content)
+    return 1
+
+
 def make(corpus_tool, source, folder):
     """Fills folder/TARGET/ for every target; returns how many images became seeds of the whole check."""
-    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "repair", "operations", "libvirt")}
+    targets = {name: folder / name for name in TARGETS}
     for place in targets.values():
         place.mkdir(parents=True, exist_ok=True)
     subprocess.run([corpus_tool, "build", folder / "images"], check=True, stdout=subprocess.DEVNULL)
@@ -90,13 +98,9 @@ def make(corpus_tool, source, folder):
     for image in sorted((folder / "images").rglob("*.qcow2")):
         content = image.read_bytes() if image.stat().st_size <= LONGEST else None
         if content and content.startswith(MAGIC):
-            keep(targets["check"], content)
-            keep(targets["repair"], content)
-            used += 1
+            used += keep_image(targets, content)
         elif (pieces := described(image)) is not None:
-            keep(targets["check"], pieces)
-            keep(targets["repair"], pieces)
-            used += 1
+            used += keep_image(targets, pieces)
         with open(image, "rb") as file:
             keep(targets["records"], file.read(1024))
         if (table := l2_input(image)) is not None:
