@@ -1,6 +1,7 @@
 """Each fuzz target replays its seeds and every input that once hurt, then searches on: a minute at most (an hour under --long;
-COWVET_FUZZ_SECONDS long when that is set), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes more than 30 s, or a
-process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named in the output."""
+COWVET_FUZZ_SECONDS long when that is set), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes
+more than 30 s, or a process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named
+in the output."""
 import concurrent.futures
 import os
 import re

@@ -16,25 +16,36 @@ OF_IMAGES = ("check", "repair", "salvage")
 
 
 def described(path):
-    """An image as the list of pieces that fuzz/sparse_input.hpp describes, or nothing when that becomes too long."""
+    """An image as the list of pieces that fuzz/sparse_input.hpp describes, or nothing when that becomes too long, even if of
+    what is encrypted or compressed only the beginnings are kept."""
+    return pieces(path, thin=False) or pieces(path, thin=True)
+
+
+def noisy(block):
+    return len(set(block)) > BLOCK // 4
+
+
+def pieces(path, thin):
     length = path.stat().st_size
     if length >= 1 << 48:
         return None
-    pieces = []  # [offset, bytes]
+    found = []  # [offset, bytes]
     with open(path, "rb") as file:
         for begin, end in data_runs(file, length):
+            left_out = False
             for offset in range(begin // BLOCK * BLOCK, end, BLOCK):
                 file.seek(offset)
                 block = file.read(BLOCK)
-                if not block.strip(block[:1]):
+                before, left_out = left_out, thin and noisy(block)
+                if not block.strip(block[:1]) or (before and left_out):
                     continue
-                if pieces and pieces[-1][0] + len(pieces[-1][1]) == offset and len(pieces[-1][1]) + BLOCK < 65536:
-                    pieces[-1][1] += block
+                if found and found[-1][0] + len(found[-1][1]) == offset and len(found[-1][1]) + BLOCK < 65536:
+                    found[-1][1] += block
                 else:
-                    pieces.append([offset, bytearray(block)])
-                if sum(8 + len(content) for _, content in pieces) > LONGEST - 8:
+                    found.append([offset, bytearray(block)])
+                if sum(8 + len(content) for _, content in found) > LONGEST - 8:
                     return None
-    listed = b"".join(struct.pack(">Q", offset << 16 | len(content)) + content for offset, content in pieces)
+    listed = b"".join(struct.pack(">Q", offset << 16 | len(content)) + content for offset, content in found)
     return listed + struct.pack(">Q", length << 16)
 
 
@@ -99,8 +110,8 @@ def make(corpus_tool, source, folder):
         content = image.read_bytes() if image.stat().st_size <= LONGEST else None
         if content and content.startswith(MAGIC):
             used += keep_image(targets, content)
-        elif (pieces := described(image)) is not None:
-            used += keep_image(targets, pieces)
+        elif (description := described(image)) is not None:
+            used += keep_image(targets, description)
         with open(image, "rb") as file:
             keep(targets["records"], file.read(1024))
         if (table := l2_input(image)) is not None:
