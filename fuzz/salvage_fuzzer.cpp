@@ -1,6 +1,6 @@
 // Everything that can be had of any sparse file: its layers in a new image, and the disks that it held once. Promises:
 // each layer's map has no gap, and what it calls lost is zeros in the copy; a check finds nothing wrong with the
-// copy; of a carved disk every byte is intact, shared or lost, and nothing of it lies in metadata that is used.
+// copy; of a carved disk nothing that is said to be intact lies in metadata that is used.
 #include <cstdio>
 #include <vector>
 
@@ -83,8 +83,8 @@ void carved(const storage::Device& device) {
         const auto part = judge(rest);
         require(part.begin == rest.begin && part.length != 0 && part.length <= rest.length,
                 "a judgement is of the piece's beginning");
-        require(part.kind != repair::Piece::Kind::data || !view.owned(part.host),
-                "nothing of an old disk lies in metadata that is used");
+        require(part.kind != repair::Piece::Kind::data || !part.why.empty() || !view.owned(part.host),
+                "nothing that is said to be intact lies in metadata that is used");
         rest.begin += part.length;
         rest.length -= part.length;
         rest.host += rest.kind == repair::Piece::Kind::data ? part.length : 0;
