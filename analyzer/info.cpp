@@ -10,7 +10,7 @@ namespace cowvet::analyzer {
 
 namespace {
 
-constexpr std::uint64_t sector = format::limits::sector;
+using format::limits::sector;
 // Bytes of the snapshot table that are read at once: some dozens of entries; all of any entry that a writer makes.
 constexpr std::uint64_t usual_piece = 4 * 1024, longest_piece = 256 * 1024;
 
