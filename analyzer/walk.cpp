@@ -163,7 +163,8 @@ base::Result<void> MappingWalk::for_each_slice(const SliceUse& use) {
 
 std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t first, std::uint64_t end,
                                           Visitor* visitor) const {
-  constexpr std::uint64_t stretch = 512;  // entries: of a long table most are zeros, which are passed over at once
+  constexpr std::uint64_t stretch =
+      512;  // entries: of a long table most are zeros, which are passed over at once
   std::vector<Group> groups;
   const auto width = static_cast<std::size_t>(slice.end - slice.first);
   const base::BigEndianTable<std::uint64_t> words(slice.bytes);

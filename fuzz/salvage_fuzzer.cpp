@@ -62,7 +62,8 @@ void salvaged(const storage::Device& device) {
   findings::Collector findings(16);
   const auto verdict = analyzer::check(memory, {.jobs = 1}, findings, progress);
   require(verdict.has_value(), "the copy can be checked");
-  for (const auto& finding : verdict->findings) {  // snapshots may still be strange in what they say of themselves
+  for (const auto& finding :
+       verdict->findings) {  // snapshots may still be strange in what they say of themselves
     if (finding.severity < findings::Severity::leak) continue;
     std::fprintf(stderr, "%s: %s\n", finding.rule->name.data(), finding.where.c_str());
     require(false, "a check finds nothing wrong with the copy");

@@ -157,7 +157,8 @@ base::Result<void> Draft::adopt(const Draft& other) {
   if (auto done = overlay_.resize(from.size()); !done) return done;
   for (const auto& range : from.changes())
     for (std::uint64_t at = range.begin; at < range.end; at += chunk)
-      if (auto done = overlay_.write(at, other.bytes(at, std::min(chunk, range.end - at))); !done) return done;
+      if (auto done = overlay_.write(at, other.bytes(at, std::min(chunk, range.end - at))); !done)
+        return done;
   named_.insert(named_.end(), other.named_.begin(), other.named_.end());
   ++writes_;
   return {};

@@ -104,7 +104,9 @@ std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) 
       if (!f.host) continue;
       for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
         const auto candidate = judge(draft, at, entries);
-        if (candidate.tables == 0 || is_bitmap_directory(draft, at) || (best && rank(candidate) < rank(*best))) continue;
+        if (candidate.tables == 0 || is_bitmap_directory(draft, at) ||
+            (best && rank(candidate) < rank(*best)))
+          continue;
         several = best && best->offset != at && rank(candidate) == rank(*best);
         best = candidate;
       }

@@ -344,10 +344,11 @@ class Refcounts {
     [[nodiscard]] std::uint64_t total() const { return blocks + table_clusters; }
   };
   [[nodiscard]] Room room_for_made() const {
-    Room room{.entries = std::max<std::uint64_t>(blocks_.size(),
-                                                 made_.empty() ? 1 : made_.rbegin()->first + 1)};
+    Room room{.entries =
+                  std::max<std::uint64_t>(blocks_.size(), made_.empty() ? 1 : made_.rbegin()->first + 1)};
     for (const auto& [index, block] : made_)
-      if (index >= blocks_.size() || (blocks_[static_cast<std::size_t>(index)] & format::entry_offset_mask) == 0)
+      if (index >= blocks_.size() ||
+          (blocks_[static_cast<std::size_t>(index)] & format::entry_offset_mask) == 0)
         ++room.blocks;
     // A little room, so that the next clusters don't need another table.
     if (why_table_ || room.entries > blocks_.size())
@@ -360,7 +361,8 @@ class Refcounts {
     const std::uint64_t next = base::divide_up(draft_.image().size(), g_.cluster_size());
     bool any = false;
     for (std::uint64_t index = block_of(next); index <= block_of(next + clusters - 1); ++index) {
-      if (believed(index) || made_.contains(index) || index >= format::limits::max_refcount_table / 8) continue;
+      if (believed(index) || made_.contains(index) || index >= format::limits::max_refcount_table / 8)
+        continue;
       (void)made(index);
       any = true;
     }

@@ -256,7 +256,8 @@ base::Result<Planned> plan_without_culprits(const storage::Device& image, const 
   }
   if (!planned) return planned;
   planned->plan.withheld.insert(planned->plan.withheld.end(), dropped.begin(), dropped.end());
-  if (dropped.empty() || seconds == 0 || !planned->plan.objection.empty() || !planned->plan.changes_anything())
+  if (dropped.empty() || seconds == 0 || !planned->plan.objection.empty() ||
+      !planned->plan.changes_anything())
     return planned;
   auto second = plan_without_culprits(planned->draft->image(), options, progress, seconds - 1);
   if (!second) return second;

@@ -216,7 +216,8 @@ class Fat {
     }
   }
   void follow_file(std::uint64_t cluster, std::uint64_t size) {
-    for (std::uint64_t n = 0; is_cluster(cluster) && n < longest_chain() && size != 0 && !to_.exhausted(); ++n) {
+    for (std::uint64_t n = 0; is_cluster(cluster) && n < longest_chain() && size != 0 && !to_.exhausted();
+         ++n) {
       const std::uint64_t here = std::min(size, cluster_size_), edge = base::divide_up(here, sector) * sector;
       to_.add(at(cluster), at(cluster) + here, Area::Kind::used);
       if (here != edge) to_.add(at(cluster) + here, at(cluster) + edge, Area::Kind::zeros);

@@ -46,10 +46,10 @@ TEST(SurveyBounds, a_circle_of_a_fat_is_gone_through_once) {
   Counted disk(data + 8 * cluster, 32 * cluster);
   disk.put(0, 0x903ceb, 3);
   disk.put(0x0b, sector, 2);
-  disk.put(0x0d, 128, 1);                         // sectors of a cluster
-  disk.put(0x0e, 1, 2);                           // the table begins behind one
-  disk.put(0x10, 1, 1);                           // table
-  disk.put(0x11, sector / 32, 2);                 // entries of the root directory
+  disk.put(0x0d, 128, 1);          // sectors of a cluster
+  disk.put(0x0e, 1, 2);            // the table begins behind one
+  disk.put(0x10, 1, 1);            // table
+  disk.put(0x11, sector / 32, 2);  // entries of the root directory
   disk.put(0x13, (data + 8 * cluster) / sector, 2);
   disk.put(0x15, 0xf8, 1);
   disk.put(0x16, 1, 2);  // sector of the table
@@ -64,12 +64,13 @@ TEST(SurveyBounds, a_circle_of_a_fat_is_gone_through_once) {
 }
 
 TEST(SurveyBounds, extents_that_lead_to_themselves_are_read_so_often_and_no_more) {
-  constexpr std::uint64_t block = 4096, super = 1024, descriptors = block, inodes = 4 * block, tree = 8 * block;
+  constexpr std::uint64_t block = 4096, super = 1024, descriptors = block, inodes = 4 * block,
+                          tree = 8 * block;
   Counted disk(64 * block, 128ULL << 20);
-  disk.put(super + 0x04, 64, 4);   // blocks
-  disk.put(super + 0x18, 2, 4);    // of 4 KiB
-  disk.put(super + 0x20, 64, 4);   // in a group
-  disk.put(super + 0x28, 16, 4);   // inodes
+  disk.put(super + 0x04, 64, 4);  // blocks
+  disk.put(super + 0x18, 2, 4);   // of 4 KiB
+  disk.put(super + 0x20, 64, 4);  // in a group
+  disk.put(super + 0x28, 16, 4);  // inodes
   disk.put(super + 0x38, 0xef53, 2);
   disk.put(super + 0x4c, 1, 4);
   disk.put(super + 0x58, 256, 2);  // bytes of an inode
