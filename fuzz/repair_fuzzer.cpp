@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "analyzer/check.hpp"
@@ -92,7 +93,7 @@ void require_same_findings(const findings::Summary& said, const findings::Summar
         (said.by_rule[i] == is.by_rule[i] && said.gravest[i] == is.gravest[i]))
       continue;
     same = false;
-    std::fprintf(stderr, "%s: said %llu, is %llu\n", rule->name.data(),
+    std::fprintf(stderr, "%s: said %llu, is %llu\n", std::string(rule->name).c_str(),
                  static_cast<unsigned long long>(said.by_rule[i].findings),
                  static_cast<unsigned long long>(is.by_rule[i].findings));
   }

@@ -2,6 +2,7 @@
 // each layer's map has no gap, and what it calls lost is zeros in the copy; a check finds nothing wrong with the
 // copy; of a carved disk nothing that is said to be intact lies in metadata that is used.
 #include <cstdio>
+#include <string>
 #include <vector>
 
 #include "analyzer/check.hpp"
@@ -65,7 +66,7 @@ void salvaged(const storage::Device& device) {
   for (const auto& finding :
        verdict->findings) {  // snapshots may still be strange in what they say of themselves
     if (finding.severity < findings::Severity::leak) continue;
-    std::fprintf(stderr, "%s: %s\n", finding.rule->name.data(), finding.where.c_str());
+    std::fprintf(stderr, "%s: %s\n", std::string(finding.rule->name).c_str(), finding.where.c_str());
     require(false, "a check finds nothing wrong with the copy");
   }
 }
