@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
+#include "repair/bitmap_entry.hpp"
 #include "repair/extension_area.hpp"
 #include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
@@ -67,14 +68,7 @@ base::Result<bool> count_anew(Draft& draft, ExtensionList& extensions, StoredExt
   std::uint32_t count = 0;
   while (at < bytes.size()) {
     const auto step = format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(at)), at);
-    if (!step.bitmap) break;
-    const auto& entry = step.bitmap->entry;
-    constexpr std::uint8_t least_granularity = 9, most_granularity = 31;
-    if (entry.type != 1 || entry.granularity_bits < least_granularity ||
-        entry.granularity_bits > most_granularity || entry.table_size == 0 || entry.table_offset.raw() == 0 ||
-        !draft.geometry().aligned(entry.table_offset) || entry.table_offset.raw() >= draft.image().size() ||
-        step.bitmap->name.empty())
-      break;
+    if (!step.bitmap || !is_bitmap_entry(*step.bitmap, draft.geometry(), draft.image().size())) break;
     at += step.needed;
     ++count;
   }
