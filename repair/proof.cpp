@@ -188,10 +188,16 @@ class Comparison {
         .has_value();
   }
 
+  // What lies in a data file that is not here can't be compared, and is not lost either.
+  [[nodiscard]] static bool elsewhere(const View& view, const Piece& piece) {
+    return piece.kind == Kind::data && view.data() == nullptr;
+  }
+
   // Without the key, stored bytes say nothing of zeros, nor where the place they lie at is a part of the encryption.
   // A method that does not exist is a damaged field: what it is afterwards counts.
   [[nodiscard]] bool comparable(const Piece& b, const Piece& a) const {
     using format::CryptMethod;
+    if (elsewhere(before_, b) || elsewhere(after_, a)) return false;
     const std::uint32_t said = before_.header().v2.crypt_method;
     const std::uint32_t crypt =
         said <= static_cast<std::uint32_t>(CryptMethod::luks) ? said : after_.header().v2.crypt_method;
