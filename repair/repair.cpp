@@ -17,7 +17,8 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {mend_header,
+constexpr Remedy order[] = {exchange,
+                            mend_header,
                             reconnect,
                             mend_extensions,
                             mend_luks,
