@@ -27,14 +27,12 @@ namespace {
 
 namespace limits = format::limits;
 
-constexpr std::uint64_t fixed_size = format::disk_size<BitmapEntry>;
+constexpr std::uint64_t bitmap_entry_size = format::disk_size<BitmapEntry>;
 constexpr std::uint64_t text_kept = 256;            // bytes of a name
 constexpr std::uint64_t usual_memory = 1ULL << 30;  // for all bitmaps together
 constexpr std::uint8_t finest = 9, coarsest = 31;   // granularities that QEMU takes
 constexpr std::uint8_t dirty_tracking = 1;          // the one type
 
-Value at_least(std::uint64_t number) { return Value::text(fmt::format("at least {}", number)); }
-Value at_most(std::uint64_t number) { return Value::text(fmt::format("at most {}", number)); }
 Value multiple_of(std::uint64_t number) { return Value::text(fmt::format("a multiple of {}", number)); }
 
 template <auto Ptr>
@@ -108,7 +106,7 @@ void check_name(Image& image, const BitmapState& state, base::HostOffset at) {
     image.report(entry_finding<&BitmapEntry::name_size>("bitmap/name-length"_rule, state, at)
                      .wanted(Value::text(fmt::format("1 to {}", limits::max_bitmap_name))));
 
-  const base::HostOffset name{at.raw() + fixed_size + b.entry.extra_data_size};
+  const base::HostOffset name{at.raw() + bitmap_entry_size + b.entry.extra_data_size};
   if (!base::plain_text(b.name))
     image.report(Finding{"bitmap/name-text"_rule}
                      .at(state.where() + ".name")
@@ -147,7 +145,7 @@ class DirectoryCheck {
     walk();
     const bool whole = end_ == record_.directory_size && trusted_;
     // A size that the entries don't bear out must not claim what follows the directory.
-    const std::uint64_t length = whole ? record_.directory_size : std::max(end_, fixed_size);
+    const std::uint64_t length = whole ? record_.directory_size : std::max(end_, bitmap_entry_size);
     image_.regions.push_back({Kind::bitmap_directory, record_.directory_offset, length});
     if (memory_ > usual_memory)
       image_.report(
@@ -170,12 +168,13 @@ class DirectoryCheck {
     if (!counted)
       image_.report(extension<&BitmapsExtension::count>("bitmap/count-range"_rule)
                         .wanted(Value::text(fmt::format("1 to {}", limits::max_bitmaps))));
-    const std::uint64_t least = counted ? record_.count * fixed_size : fixed_size;
+    const std::uint64_t least = counted ? record_.count * bitmap_entry_size : bitmap_entry_size;
     sized_ = record_.directory_size >= least && record_.directory_size <= limits::max_bitmap_directory;
     if (!sized_)
       image_.report(extension<&BitmapsExtension::directory_size>("bitmap/directory-size"_rule)
-                        .wanted(record_.directory_size < least ? at_least(least)
-                                                               : at_most(limits::max_bitmap_directory)));
+                        .wanted(record_.directory_size < least
+                                    ? Value::at_least(least)
+                                    : Value::at_most(limits::max_bitmap_directory)));
     trusted_ = counted && sized_;
     count_ = counted ? record_.count : 0;
     size_ = sized_ ? record_.directory_size : limits::max_bitmap_directory;
@@ -187,7 +186,7 @@ class DirectoryCheck {
                         .wanted(multiple_of(image_.geometry->cluster_size())));
       return false;
     }
-    const std::uint64_t claimed = sized_ ? size_ : fixed_size;
+    const std::uint64_t claimed = sized_ ? size_ : bitmap_entry_size;
     if (!image_.inside(offset, claimed)) {
       image_.report(
           Finding{"bitmap/directory-past-eof"_rule}
@@ -242,14 +241,14 @@ class DirectoryCheck {
   // that an entry claims: up to 4 GiB of extra data.
   std::uint64_t read(format::Bitmap& bitmap) {
     const std::uint64_t left = size_ - end_;
-    const auto fixed = base::prefix<fixed_size>(window_.at(end_, std::min(left, fixed_size)));
+    const auto fixed = base::prefix<bitmap_entry_size>(window_.at(end_, std::min(left, bitmap_entry_size)));
     if (!fixed) return 0;
     bitmap.position = end_;
     bitmap.entry = format::decode<BitmapEntry>(*fixed);
-    const std::uint64_t bare = fixed_size + bitmap.entry.extra_data_size + bitmap.entry.name_size;
+    const std::uint64_t bare = bitmap_entry_size + bitmap.entry.extra_data_size + bitmap.entry.name_size;
     const std::uint64_t length = (bare + 7) & ~std::uint64_t{7};
     if (length > left) return 0;
-    base::Cursor texts{window_.at(end_ + fixed_size + bitmap.entry.extra_data_size,
+    base::Cursor texts{window_.at(end_ + bitmap_entry_size + bitmap.entry.extra_data_size,
                                   bitmap.entry.name_size + (length - bare))};
     const auto name = texts.take(bitmap.entry.name_size), padding = texts.take(length - bare);
     if (!name || !padding) return 0;
@@ -266,12 +265,13 @@ class DirectoryCheck {
       const auto [first, fresh] =
           names_.try_emplace(std::hash<std::string_view>{}(state.data.name), state.index);
       if (!fresh)
-        image_.report(Finding{"bitmap/name-duplicate"_rule}
-                          .at(state.where() + ".name")
-                          .on(base::HostOffset{at.raw() + fixed_size + state.data.entry.extra_data_size},
-                              state.data.name.size())
-                          .found(Value::text(base::escape(state.data.name.substr(0, text_kept))))
-                          .saying(fmt::format("bitmap[{}] has the same name.", first->second)));
+        image_.report(
+            Finding{"bitmap/name-duplicate"_rule}
+                .at(state.where() + ".name")
+                .on(base::HostOffset{at.raw() + bitmap_entry_size + state.data.entry.extra_data_size},
+                    state.data.name.size())
+                .found(Value::text(base::escape(state.data.name.substr(0, text_kept))))
+                .saying(fmt::format("bitmap[{}] has the same name.", first->second)));
     }
     state.data.name.resize(std::min<std::size_t>(state.data.name.size(), text_kept));
     state.data.padding.clear();

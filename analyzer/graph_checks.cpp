@@ -32,9 +32,9 @@ constexpr auto host_protocols = std::to_array<std::string_view>({"fat", "host_cd
 
 std::string shown(const std::string& file) { return fmt::format("'{}'", base::escape(file)); }
 
-class Checks {
+class GraphChecks {
  public:
-  Checks(Graph& graph, const GraphOptions& options) : graph_(graph), options_(options) {}
+  GraphChecks(Graph& graph, const GraphOptions& options) : graph_(graph), options_(options) {}
 
   void run() {
     for (auto& node : graph_.nodes) {
@@ -240,7 +240,7 @@ class Checks {
 }  // namespace
 
 void check_graph(Graph& graph, const GraphOptions& options) {
-  Checks(graph, options).run();
+  GraphChecks(graph, options).run();
   for (auto& node : graph.nodes) std::ranges::sort(node.findings);
 }
 

@@ -11,13 +11,13 @@ namespace {
 constexpr std::size_t most_references = 1U << 22;  // of the tables that are looked at together
 
 // Of one table, ascending; a cluster that it names twice is there twice.
-struct References {
+struct TableReferences {
   std::vector<std::uint64_t> clusters;
   std::uint64_t entries = 0;
 };
 
-References read_table(Image& image, const ScanRules& rules, std::uint64_t cluster) {
-  References found;
+TableReferences read_table(Image& image, const ScanRules& rules, std::uint64_t cluster) {
+  TableReferences found;
   const auto& g = rules.geometry;
   std::vector<std::byte> bytes(static_cast<std::size_t>(g.cluster_size()));
   const auto read = image.device.read(cluster << g.cluster_bits(), bytes);
@@ -41,7 +41,7 @@ base::Result<std::vector<Holding>> holdings_of(Image& image, MappingWalk& walk, 
   std::vector<Holding> list(tables.size());
   Refcounts::Piece piece;
   for (std::size_t begin = 0; begin < tables.size();) {
-    std::vector<References> read;
+    std::vector<TableReferences> read;
     std::vector<std::uint64_t> all;
     std::size_t end = begin;
     for (; end < tables.size() && (end == begin || all.size() < most_references); ++end) {

@@ -10,7 +10,7 @@ namespace cowvet::analyzer {
 
 namespace {
 
-constexpr std::uint64_t sector = format::limits::sector;
+using format::limits::sector;
 constexpr std::uint64_t usual_piece = 64 * 1024;  // bytes of the snapshot table, read at once
 
 // Up to `length` bytes at `offset`, cut at the end of the file and before the first that can't be read.

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int deepest = 64;  // QEMU's own drivers nest a handful
 
-using Options = std::map<std::string, std::string>;
+using JsonOptions = std::map<std::string, std::string>;
 
 // Appends a code point as UTF-8; half of a surrogate pair stands for nothing.
 bool append(std::string& text, std::uint32_t code) {
@@ -34,9 +34,9 @@ bool append(std::string& text, std::uint32_t code) {
   return true;
 }
 
-class Reader {
+class JsonReader {
  public:
-  Reader(std::string_view text, Options& into) : rest_(text), into_(into) {}
+  JsonReader(std::string_view text, JsonOptions& into) : rest_(text), into_(into) {}
   bool all() { return value("", 0) && (space(), rest_.empty()); }
 
  private:
@@ -131,15 +131,15 @@ class Reader {
   }
 
   std::string_view rest_;
-  Options& into_;
+  JsonOptions& into_;
 };
 
 }  // namespace
 
-std::optional<Options> flatten_json(std::string_view text) {
-  Options options;
+std::optional<JsonOptions> flatten_json(std::string_view text) {
+  JsonOptions options;
   const auto begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos || text[begin] != '{' || !Reader(text, options).all())
+  if (begin == std::string_view::npos || text[begin] != '{' || !JsonReader(text, options).all())
     return std::nullopt;
   return options;
 }

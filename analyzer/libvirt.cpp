@@ -24,13 +24,13 @@ using storage::PathState;
 
 // libvirt itself takes and gives no longer text.
 constexpr std::uint64_t longest_file = 4 << 20;
-constexpr std::size_t most_files = 20'000, most_disks = 256, most_layers = 1'000, longest_name = 4'096;
+constexpr std::size_t most_files = 20'000, most_disks = 256, most_backing = 1'000, longest_name = 4'096;
 constexpr int deepest_folder = 16;
 
 // Takes a document apart. What breaks a bound is told in `problem`.
-class Reader {
+class XmlReader {
  public:
-  explicit Reader(LibvirtFile& out) : out_(out) {}
+  explicit XmlReader(LibvirtFile& out) : out_(out) {}
 
   void document(const xml_node& root) {
     const std::string_view kind = root.name();
@@ -99,8 +99,8 @@ class Reader {
         out.backing_ends = true;
         return;
       }
-      if (out.backing.size() == most_layers)
-        return problem(fmt::format("more than {} files below one disk", most_layers));
+      if (out.backing.size() == most_backing)
+        return problem(fmt::format("more than {} files below one disk", most_backing));
       out.backing.push_back({source(layer.child("source"), kind.value()),
                              text(layer.child("format").attribute("type").value())});
     }
@@ -264,7 +264,7 @@ LibvirtFile parse_libvirt(std::string file, std::string text) {
   if (!parsed)
     out.problem = fmt::format("no well-formed XML: {} at byte {}", parsed.description(), parsed.offset);
   else
-    Reader(out).document(document.document_element());
+    XmlReader(out).document(document.document_element());
   return out;
 }
 

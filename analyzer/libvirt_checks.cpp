@@ -24,8 +24,6 @@ using findings::Value;
 
 namespace {
 
-using Kind = LibvirtFile::Kind;
-
 std::string shown(std::string_view name) { return fmt::format("'{}'", base::escape(name)); }
 
 std::string of_disk(const LibvirtDisk& disk, std::string_view part) {
@@ -40,9 +38,10 @@ struct Manner {
   bool operator==(const Manner&) const = default;
 };
 
-class Checks {
+class LibvirtChecks {
  public:
-  Checks(Libvirt& libvirt, Graph& graph) : files_(libvirt.files), groups_(libvirt.groups), graph_(graph) {
+  LibvirtChecks(Libvirt& libvirt, Graph& graph)
+      : files_(libvirt.files), groups_(libvirt.groups), graph_(graph) {
     for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
       const auto& node = graph.nodes[i];
       if (node.state.kind == storage::PathState::Kind::missing)
@@ -50,17 +49,17 @@ class Checks {
       else
         by_file_.emplace(std::pair(node.state.device, node.state.inode), i);
     }
-    for (const auto& file : files_) snapshots_given_ |= file.kind == Kind::snapshot;
+    for (const auto& file : files_) snapshots_given_ |= file.kind == LibvirtFile::Kind::snapshot;
   }
 
   void run() {
     relate();
     for (auto& file : files_) {
-      if (file.kind == Kind::unreadable)
+      if (file.kind == LibvirtFile::Kind::unreadable)
         file.findings.push_back(Finding{"libvirt/unreadable"_rule}.at("file").saying(file.problem + "."));
       for (const auto& disk : file.then)
-        if (file.kind == Kind::domain) domain_disk(file, disk);
-      if (file.kind == Kind::snapshot) snapshot(file);
+        if (file.kind == LibvirtFile::Kind::domain) domain_disk(file, disk);
+      if (file.kind == LibvirtFile::Kind::snapshot) snapshot(file);
     }
     currents();
     shared_disks();
@@ -108,9 +107,9 @@ class Checks {
     std::map<std::pair<std::size_t, bool>, std::size_t> domains;
     for (std::size_t i = 0; i < files_.size(); ++i) {
       auto& file = files_[i];
-      if (file.kind == Kind::unreadable) continue;
+      if (file.kind == LibvirtFile::Kind::unreadable) continue;
       std::size_t first = i;
-      if (file.kind == Kind::snapshot)
+      if (file.kind == LibvirtFile::Kind::snapshot)
         first = named[file.group].emplace(file.name, i).first->second;
       else
         first = domains.emplace(std::pair(file.group, file.live), i).first->second;
@@ -121,7 +120,7 @@ class Checks {
                                     .saying(fmt::format("{} describes it too.", shown(files_[first].file))));
     }
     for (auto& file : files_) {
-      if (file.kind != Kind::snapshot || file.parent.empty()) continue;
+      if (file.kind != LibvirtFile::Kind::snapshot || file.parent.empty()) continue;
       const auto& names = named[file.group];
       if (const auto at = names.find(file.parent); at != names.end()) {
         file.parent_at = at->second;
@@ -283,7 +282,7 @@ class Checks {
   [[nodiscard]] std::string image_then(const LibvirtFile& file, const LibvirtDisk& disk) const {
     if (const auto* const then = find(file.then, disk.target)) return then->source;
     for (const auto& other : files_)
-      if (other.kind == Kind::domain && other.group == file.group)
+      if (other.kind == LibvirtFile::Kind::domain && other.group == file.group)
         if (const auto* const now = find(other.then, disk.target)) return now->source;
     return {};
   }
@@ -314,7 +313,7 @@ class Checks {
     std::vector<Group> groups(groups_);
     for (std::size_t i = 0; i < files_.size(); ++i) {
       const auto& file = files_[i];
-      if (file.kind != Kind::snapshot) continue;
+      if (file.kind != LibvirtFile::Kind::snapshot) continue;
       auto& group = groups[file.group];
       if (!file.active)
         group.unsaid = true;
@@ -341,7 +340,7 @@ class Checks {
   // The machine's disks against the snapshot that it goes on from.
   void apart(const LibvirtFile& current) {
     for (auto& file : files_) {
-      if (file.kind != Kind::domain || file.group != current.group) continue;
+      if (file.kind != LibvirtFile::Kind::domain || file.group != current.group) continue;
       for (const auto& disk : file.then) {
         const auto* const kept = find(current.disks, disk.target);
         const auto* const then = find(current.then, disk.target);
@@ -365,7 +364,7 @@ class Checks {
     std::map<std::size_t, User> users;
     for (std::size_t i = 0; i < files_.size(); ++i) {
       auto& file = files_[i];
-      if (file.kind != Kind::domain) continue;
+      if (file.kind != LibvirtFile::Kind::domain) continue;
       for (std::size_t d = 0; d < file.then.size(); ++d) {
         const auto& disk = file.then[d];
         const auto at = image_of(disk.source);
@@ -420,6 +419,6 @@ class Checks {
 
 }  // namespace
 
-void check_libvirt(Libvirt& libvirt, Graph& graph) { Checks(libvirt, graph).run(); }
+void check_libvirt(Libvirt& libvirt, Graph& graph) { LibvirtChecks(libvirt, graph).run(); }
 
 }  // namespace cowvet::analyzer

@@ -24,7 +24,7 @@ using format::LuksKeySlot;
 
 namespace {
 
-constexpr std::uint64_t sector = format::limits::sector;
+using format::limits::sector;
 constexpr std::uint32_t first_sector = 8;          // behind the header's own place
 constexpr std::uint32_t largest_key = 64;          // bytes
 constexpr std::uint32_t few_iterations = 1000;     // the least that LUKS recommends

@@ -14,9 +14,9 @@ struct Range {
 };
 
 // The guest ranges of the active layer that are data, and those that read as zeros by their entries.
-class Ranges final : public Visitor {
+class HeldRanges final : public Visitor {
  public:
-  explicit Ranges(const format::Geometry& geometry) : g_(geometry) {}
+  explicit HeldRanges(const format::Geometry& geometry) : g_(geometry) {}
   void table(const Group& group, const TableUse& use, const Table& table, unsigned) override {
     if (!use.active) return;
     for (const auto& run : table.runs) {
@@ -60,7 +60,7 @@ std::optional<std::uint64_t> first_nonzero(const Image& image, const storage::De
 }  // namespace
 
 base::Result<void> check_raw_data_file(Image& image, MappingWalk& walk, const storage::Device& data_file) {
-  Ranges ranges(*image.geometry);
+  HeldRanges ranges(*image.geometry);
   if (auto walked = walk.run_in_order(ranges); !walked) return walked;
   const auto look = [&](findings::RuleId rule, std::uint64_t begin, std::uint64_t end) {
     end = std::min(end, image.header.v2.size);

@@ -30,13 +30,8 @@ namespace {
 
 namespace limits = format::limits;
 
-constexpr std::uint64_t fixed_size = format::disk_size<SnapshotEntry>;
 constexpr std::uint64_t text_shown = 256;  // bytes
 constexpr std::uint64_t id_kept = 128;     // bytes: QEMU can't address longer ones
-
-Finding count_finding(const Image& image, findings::RuleId rule) {
-  return header_finding<&HeaderV2::nb_snapshots>(image, rule);
-}
 
 // Reads the table and judges it as a whole.
 class TableCheck {
@@ -194,7 +189,7 @@ void TableCheck::compare_ids(const SnapshotState& state) {
 
 void TableCheck::report_zeros(std::uint32_t count) {
   if (zeros_ == 0) return;
-  image_.report(count_finding(image_, "snapshot/count-mismatch"_rule)
+  image_.report(snapshot_count_finding(image_, "snapshot/count-mismatch"_rule)
                     .wanted(Value::dec(count - zeros_))
                     .saying(fmt::format("{} of the entries are zeros, snapshot[{}] is the first.", zeros_,
                                         first_zeros_)));
@@ -225,7 +220,7 @@ void TableCheck::look_behind() {
   auto snapshot = table_.behind();
   if (!snapshot) return;
   const bool used = counted(snapshot->entry.l1_table_offset);
-  auto finding = count_finding(image_, "snapshot/count-mismatch"_rule).milder();
+  auto finding = snapshot_count_finding(image_, "snapshot/count-mismatch"_rule).milder();
   finding.host = findings::HostRange{table_.place(snapshot->position), snapshot->length()};
   image_.report(std::move(finding).saying(fmt::format(
       "Behind the last entry lies one for the snapshot \"{}\"; {}", base::escape(snapshot->name),
@@ -246,7 +241,8 @@ void TableCheck::report_shadows() {
     if (entry.name_size == 0 || entry.name_size > id_kept) continue;
     const auto other = ids_.find(name_hashes_[i]);
     if (other == ids_.end() || other->second == i) continue;
-    const base::HostOffset name_at{places_[i].raw() + fixed_size + entry.extra_data_size + entry.id_size};
+    const base::HostOffset name_at{places_[i].raw() + SnapshotTable::fixed_size + entry.extra_data_size +
+                                   entry.id_size};
     const auto name = image_.read(name_at, entry.name_size, id_kept, "snapshot_table");
     image_.report(Finding{"snapshot/name-shadows-id"_rule}
                       .at(state.where() + ".name")
@@ -271,14 +267,14 @@ void TableCheck::report_gaps() {
   }
   if (!first) return;
   const auto& state = image_.snapshots[first->index];
-  image_.report(
-      Finding{"snapshot/order-evidence"_rule}
-          .at(state.where() + ".id")
-          .on(base::HostOffset{places_[first->index].raw() + fixed_size + state.data.entry.extra_data_size},
-              state.data.entry.id_size)
-          .in(state.data.id)
-          .found(Value::dec(first->id))
-          .saying(fmt::format("{} numbers up to {} are not in use.", missing, previous)));
+  image_.report(Finding{"snapshot/order-evidence"_rule}
+                    .at(state.where() + ".id")
+                    .on(base::HostOffset{places_[first->index].raw() + SnapshotTable::fixed_size +
+                                         state.data.entry.extra_data_size},
+                        state.data.entry.id_size)
+                    .in(state.data.id)
+                    .found(Value::dec(first->id))
+                    .saying(fmt::format("{} numbers up to {} are not in use.", missing, previous)));
 }
 
 }  // namespace
@@ -296,14 +292,15 @@ void check_snapshots(Image& image) {
   }
   if (count == 0 && table.raw() == 0) return;
   if (count != 0 && image.header.external_data_file())
-    image.report(count_finding(image, "snapshot/with-data-file"_rule));
+    image.report(snapshot_count_finding(image, "snapshot/with-data-file"_rule));
   if (table.raw() == 0) return image.doubt("the snapshot table is unknown");  // header/snapshot-pointer-pair
   if (!aligned) {
     image.report(header_finding<&HeaderV2::snapshots_offset>(image, "snapshot/table-offset-unaligned"_rule)
                      .wanted(Value::text(fmt::format("a multiple of {}", image.geometry->cluster_size()))));
     return image.doubt("the snapshot table is unknown");
   }
-  if (const std::uint64_t least = believed * fixed_size; table.raw() > limits::max_offset - least) {
+  if (const std::uint64_t least = believed * SnapshotTable::fixed_size;
+      table.raw() > limits::max_offset - least) {
     image.report(header_finding<&HeaderV2::snapshots_offset>(image, "snapshot/table-offset-range"_rule)
                      .wanted(Value::text(fmt::format("at most {:#x}", limits::max_offset - least))));
     return image.doubt("the snapshot table is unknown");
@@ -313,7 +310,7 @@ void check_snapshots(Image& image) {
     return;
   }
   if (count > limits::max_snapshots) {
-    image.report(count_finding(image, "snapshot/count-limit"_rule)
+    image.report(snapshot_count_finding(image, "snapshot/count-limit"_rule)
                      .wanted(Value::text(fmt::format("at most {}", limits::max_snapshots))));
     image.doubt("the number of snapshots is unknown");
   }

@@ -20,11 +20,9 @@ namespace {
 
 namespace limits = format::limits;
 
-constexpr std::size_t longest_id = 127, longest_name = 255;  // bytes that QEMU's commands can address
+constexpr std::size_t longest_id = 127,
+                      longest_snapshot_name = 255;  // bytes that QEMU's commands can address
 constexpr std::uint32_t nanoseconds = 1'000'000'000;
-
-Value at_most(std::uint64_t number) { return Value::text(fmt::format("at most {}", number)); }
-Value at_least(std::uint64_t number) { return Value::text(fmt::format("at least {}", number)); }
 
 template <auto Ptr>
 Finding entry_finding(findings::RuleId rule, const SnapshotState& state, base::HostOffset at) {
@@ -53,7 +51,7 @@ void check_l1(Image& image, SnapshotState& state, base::HostOffset at) {
   }
   if (entry.l1_size > limits::max_l1_entries) {
     image.report(entry_finding<&SnapshotEntry::l1_size>("snapshot/l1-size-limit"_rule, state, at)
-                     .wanted(at_most(limits::max_l1_entries))
+                     .wanted(Value::at_most(limits::max_l1_entries))
                      .hits(disk_of(image, state.data)));
     return unusable();
   }
@@ -90,7 +88,7 @@ void check_l1(Image& image, SnapshotState& state, base::HostOffset at) {
   const std::uint64_t disk = disk_size_of(image, state.data), needed = geometry.l1_entries(disk);
   if (entry.l1_size < needed)
     image.report(entry_finding<&SnapshotEntry::l1_size>("snapshot/l1-too-small"_rule, state, at)
-                     .wanted(at_least(needed))
+                     .wanted(Value::at_least(needed))
                      .hits({base::GuestOffset{entry.l1_size * geometry.span()},
                             disk - entry.l1_size * geometry.span(), state.data.id}));
 }
@@ -101,16 +99,16 @@ void check_extra(Image& image, const SnapshotState& state, base::HostOffset at) 
   if (size < 16) {
     if (image.header.has_v3())
       image.report(entry_finding<&SnapshotEntry::extra_data_size>("snapshot/extra-too-small"_rule, state, at)
-                       .wanted(at_least(16)));
+                       .wanted(Value::at_least(16)));
     else
       image.report(entry_finding<&SnapshotEntry::extra_data_size>("snapshot/extra-v2"_rule, state, at));
   }
   if (size > limits::max_snapshot_extra)
     image.report(entry_finding<&SnapshotEntry::extra_data_size>("snapshot/extra-too-large"_rule, state, at)
-                     .wanted(at_most(limits::max_snapshot_extra)));
+                     .wanted(Value::at_most(limits::max_snapshot_extra)));
   else if (size > format::disk_size<SnapshotExtra>)
     image.report(entry_finding<&SnapshotEntry::extra_data_size>("snapshot/extra-unknown"_rule, state, at)
-                     .wanted(at_most(format::disk_size<SnapshotExtra>)));
+                     .wanted(Value::at_most(format::disk_size<SnapshotExtra>)));
 
   if (const auto large = s.extra_field(0)) {
     const std::uint64_t small = *large <= std::numeric_limits<std::uint32_t>::max() ? *large : 0;
@@ -148,23 +146,23 @@ void check_texts(Image& image, const SnapshotState& state, base::HostOffset at) 
     image.report(entry_finding<&SnapshotEntry::id_size>("snapshot/id-empty"_rule, state, at));
   } else if (s.id.size() > longest_id) {
     image.report(entry_finding<&SnapshotEntry::id_size>("snapshot/id-length"_rule, state, at)
-                     .wanted(at_most(longest_id)));
+                     .wanted(Value::at_most(longest_id)));
   }
   if (!base::plain_text(s.id))
     image.report(text_finding("snapshot/id-text"_rule, state, at, id_at, s.id, "id")
                      .found(Value::text(base::escape(s.id.substr(0, longest_id)))));
   if (!base::plain_text(s.name))
     image.report(text_finding("snapshot/name-text"_rule, state, at, name_at, s.name, "name")
-                     .found(Value::text(base::escape(s.name.substr(0, longest_name)))));
-  if (s.name.size() > longest_name)
+                     .found(Value::text(base::escape(s.name.substr(0, longest_snapshot_name)))));
+  if (s.name.size() > longest_snapshot_name)
     image.report(entry_finding<&SnapshotEntry::name_size>("snapshot/name-length"_rule, state, at)
-                     .wanted(at_most(longest_name)));
+                     .wanted(Value::at_most(longest_snapshot_name)));
 }
 
 void check_time(Image& image, const SnapshotState& state, base::HostOffset at) {
   if (state.data.entry.date_nsec >= nanoseconds)
     image.report(entry_finding<&SnapshotEntry::date_nsec>("snapshot/date-range"_rule, state, at)
-                     .wanted(at_most(nanoseconds - 1)));
+                     .wanted(Value::at_most(nanoseconds - 1)));
   // A day is left for clocks that differ.
   const auto now = std::chrono::system_clock::now().time_since_epoch() + std::chrono::days(1);
   if (std::chrono::seconds(state.data.entry.date_sec) > now)
@@ -195,7 +193,7 @@ Finding vm_size_finding(findings::RuleId rule, const SnapshotState& state, base:
 
 bool usual_lengths(const SnapshotEntry& entry) {
   return entry.extra_data_size <= limits::max_snapshot_extra && entry.id_size <= longest_id &&
-         entry.name_size <= longest_name;
+         entry.name_size <= longest_snapshot_name;
 }
 
 bool plausible(const Image& image, const format::Snapshot& snapshot) {

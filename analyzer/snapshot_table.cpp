@@ -19,16 +19,15 @@ namespace {
 
 namespace limits = format::limits;
 
-constexpr std::uint64_t fixed_size = format::disk_size<SnapshotEntry>;
 constexpr std::uint64_t extra_kept = 1024;  // bytes
-
-Finding count_finding(const Image& image, findings::RuleId rule) {
-  return header_finding<&format::HeaderV2::nb_snapshots>(image, rule);
-}
 
 std::uint64_t aligned(std::uint64_t position) { return (position + 7) & ~std::uint64_t{7}; }
 
 }  // namespace
+
+Finding snapshot_count_finding(const Image& image, findings::RuleId rule) {
+  return header_finding<&format::HeaderV2::nb_snapshots>(image, rule);
+}
 
 SnapshotTable::Read SnapshotTable::stop(Finding&& finding, std::uint32_t index) {
   if (quiet_) return Read::stopped;
@@ -57,7 +56,7 @@ SnapshotTable::Read SnapshotTable::reject(std::uint32_t index, const SnapshotEnt
                 index);
   if (length > limits::max_snapshot_table - begin_)
     return stop(
-        count_finding(image_, "snapshot/table-size-limit"_rule)
+        snapshot_count_finding(image_, "snapshot/table-size-limit"_rule)
             .saying(fmt::format("{} ends {} bytes behind the table's start.", where, begin_ + length)),
         index);
   return stop(Finding{"snapshot/table-past-eof"_rule}
@@ -102,7 +101,7 @@ SnapshotTable::Read SnapshotTable::next(std::uint32_t index, format::Snapshot& s
   end_ = begin_ + fixed_size;  // of the table, if this entry stays unread
   if (end_ > limits::max_snapshot_table || !image_.inside(place(begin_), fixed_size))
     return reject(index, {}, fixed_size);
-  const auto bytes = base::prefix<fixed_size>(window_.at(begin_, fixed_size));
+  const auto bytes = base::prefix<SnapshotTable::fixed_size>(window_.at(begin_, fixed_size));
   if (!bytes) {  // told as an I/O error
     image_.doubt("the snapshot table can't be read");
     return Read::stopped;

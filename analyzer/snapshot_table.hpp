@@ -11,6 +11,9 @@ namespace cowvet::analyzer {
 
 class SnapshotTable {
  public:
+  static constexpr std::uint64_t fixed_size =
+      format::disk_size<format::SnapshotEntry>;  // an entry without its texts
+
   // Quiet: why the reading stops is no news, because the number of entries is not to be believed.
   SnapshotTable(Image& image, base::HostOffset table, bool quiet)
       : image_(image), table_(table), window_(image, table, "snapshot_table"), quiet_(quiet) {}
@@ -48,5 +51,8 @@ class SnapshotTable {
   bool quiet_;
   std::uint64_t before_ = 0, begin_ = 0, end_ = 0;
 };
+
+// A finding on the number of snapshots that the header claims.
+[[nodiscard]] findings::Finding snapshot_count_finding(const Image& image, findings::RuleId rule);
 
 }  // namespace cowvet::analyzer

@@ -17,8 +17,8 @@ namespace {
 
 namespace limits = format::limits;
 
-constexpr std::size_t most_regions = 1U << 16;
-constexpr std::size_t most_named = 8;  // in a finding
+constexpr std::size_t most_stale = 1U << 16;
+constexpr std::size_t most_bitmaps = 8;  // in a finding
 constexpr std::uint64_t table_budget = 64ULL << 20;
 
 class StaleDirectory {
@@ -73,7 +73,7 @@ class StaleDirectory {
   }
 
   void add(base::HostOffset begin, std::uint64_t length, const std::string& name) {
-    if (image_.stale.size() == most_regions) return;
+    if (image_.stale.size() == most_stale) return;
     const auto end = base::round_up(begin.raw() + length, geometry_.cluster_size());
     if (end) image_.stale.push_back({begin, *end - begin.raw(), name});
   }
@@ -102,7 +102,7 @@ void explain_stale_leaks(const Image& image, std::span<Finding> kept) {
     std::vector<std::string_view> names;
     const std::uint64_t end = f.host->begin.raw() + f.host->length;
     for (auto region = std::ranges::lower_bound(image.stale, f.host->begin, {}, &StaleRegion::begin);
-         region != image.stale.end() && region->begin.raw() < end && names.size() < most_named; ++region)
+         region != image.stale.end() && region->begin.raw() < end && names.size() < most_bitmaps; ++region)
       if (std::ranges::find(names, region->name) == names.end()) names.push_back(region->name);
     if (const auto* first = stale_bitmap_at(image, f.host->begin); names.empty() && first != nullptr)
       names.push_back(first->name);

@@ -17,7 +17,7 @@ using format::L1Entry;
 
 namespace {
 
-constexpr std::size_t most_ranges = 8;         // in a finding
+constexpr std::size_t most_places = 8;         // in a finding
 constexpr std::size_t most_copies = 1U << 14;  // tables of other layers that are read
 constexpr std::size_t most_positions = 1U << 20;
 
@@ -186,7 +186,7 @@ void TablePlaces::place_within(std::span<Orphan*> orphans, std::span<const std::
     auto one = range(positions[i], disk);
     if (i > 0 && positions[i - 1] + 1 == positions[i])
       ranges.back().length += one.length;
-    else if (ranges.size() < most_ranges)
+    else if (ranges.size() < most_places)
       ranges.push_back(std::move(one));
     else
       break;

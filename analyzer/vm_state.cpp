@@ -16,14 +16,14 @@ using findings::Value;
 
 namespace {
 
-constexpr std::size_t most_ranges = 16;              // that a finding names
-constexpr std::uint64_t chunk = 64ULL << 10;         // bytes of an L1 table read at once
-constexpr std::uint64_t spare_budget = 64ULL << 20;  // for tables that lie in holes
+constexpr std::size_t most_state_ranges = 16;       // that a finding names
+constexpr std::uint64_t l1_chunk = 64ULL << 10;     // bytes of an L1 table read at once
+constexpr std::uint64_t hole_budget = 64ULL << 20;  // for tables that lie in holes
 
 // Guest clusters that were counted, and the ranges that they form.
-class Ranges {
+class StateRanges {
  public:
-  Ranges(std::uint64_t cluster_size, std::string snapshot)
+  StateRanges(std::uint64_t cluster_size, std::string snapshot)
       : cluster_size_(cluster_size), snapshot_(std::move(snapshot)) {}
 
   void add(std::uint64_t guest, std::uint64_t clusters) {
@@ -31,7 +31,7 @@ class Ranges {
     const std::uint64_t length = clusters * cluster_size_;
     if (!ranges_.empty() && ranges_.back().begin.raw() + ranges_.back().length == guest)
       ranges_.back().length += length;
-    else if (ranges_.size() < most_ranges)
+    else if (ranges_.size() < most_state_ranges)
       ranges_.push_back({base::GuestOffset{guest}, length, snapshot_});
   }
   [[nodiscard]] std::uint64_t clusters() const { return clusters_; }
@@ -57,7 +57,7 @@ class VmStateScan {
         std::min<std::uint64_t>(state.data.entry.l1_size, first + base::divide_up(clusters, per_table));
     for (std::uint64_t at = first; at < end && !too_expensive_;) {
       const base::HostOffset place{state.data.entry.l1_table_offset.raw() + at * 8};
-      const auto bytes = read(place, std::min(chunk, (end - at) * 8), state.where() + ".l1");
+      const auto bytes = read(place, std::min(l1_chunk, (end - at) * 8), state.where() + ".l1");
       const base::BigEndianTable<std::uint64_t> table(bytes);
       if (table.size() == 0) return;
       for (std::size_t i = 0; i < table.size() && !too_expensive_; ++i, ++at)
@@ -67,8 +67,8 @@ class VmStateScan {
 
   [[nodiscard]] bool too_expensive() const { return too_expensive_; }
   // Clusters with a place in the file, and clusters without.
-  Ranges* there = nullptr;
-  Ranges* missing = nullptr;
+  StateRanges* there = nullptr;
+  StateRanges* missing = nullptr;
 
  private:
   std::vector<std::byte> read(base::HostOffset at, std::uint64_t length, std::string_view where) {
@@ -117,7 +117,7 @@ void check_stored(Image& image, const SnapshotState& state, base::HostOffset at,
                      .saying(fmt::format("The L1 table has room for {} bytes of VM state.", room)));
     return;
   }
-  Ranges missing(geometry.cluster_size(), state.data.id);
+  StateRanges missing(geometry.cluster_size(), state.data.id);
   scan.missing = &missing;
   scan.run(state, first, geometry.clusters(size));
   if (missing.clusters() == 0) return;
@@ -134,7 +134,7 @@ void check_unnamed(Image& image, const SnapshotState& state, base::HostOffset at
   const std::uint64_t first = geometry.l1_entries(disk_size_of(image, state.data));
   const std::uint64_t entries = state.data.entry.l1_size;
   if (entries <= first) return;
-  Ranges there(geometry.cluster_size(), state.data.id);
+  StateRanges there(geometry.cluster_size(), state.data.id);
   scan.there = &there;
   scan.run(state, first, (entries - first) << geometry.l2_bits());
   if (there.clusters() == 0) return;
@@ -150,7 +150,7 @@ void check_unnamed(Image& image, const SnapshotState& state, base::HostOffset at
 void check_vm_states(Image& image, std::span<const base::HostOffset> entries) {
   // With an external data file the mapping leads into that file, and snapshots are a fault of their own.
   if (image.header.external_data_file()) return;
-  std::uint64_t budget = spare_budget + base::saturating_mul(image.device.allocated(), 2);
+  std::uint64_t budget = hole_budget + base::saturating_mul(image.device.allocated(), 2);
   for (std::size_t i = 0; i < image.snapshots.size(); ++i) {
     const auto& state = image.snapshots[i];
     if (!state.l1_usable || !disk_size_possible(image, state.data)) continue;

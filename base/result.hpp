@@ -31,4 +31,9 @@ using Result = std::expected<T, Error>;
   return std::unexpected(Error{kind, std::move(message), os_error});
 }
 
+// The request can\'t be met as it was put.
+[[nodiscard]] inline std::unexpected<Error> refuse(std::string why) {
+  return fail(ErrorKind::usage, std::move(why));
+}
+
 }  // namespace cowvet::base

@@ -112,7 +112,7 @@ base::Result<Amendment> read(const OptionWords& words) {
   return a;
 }
 
-base::Result<void> refuse(std::string why) { return base::fail(ErrorKind::usage, std::move(why)); }
+using base::refuse;
 
 base::Result<void> check_keys(const Amendment& a, const engine::Qcow2Disk& disk) {
   if (!a.about_keys()) return {};

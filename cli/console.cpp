@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <system_error>
 
 #include <fcntl.h>
@@ -85,6 +87,14 @@ base::Result<void> write_file(const std::string& file, std::string_view text) {
   if (error == 0) return {};
   return base::fail(base::ErrorKind::io, "can't be written: " + std::generic_category().message(error),
                     error);
+}
+
+base::Result<std::string> read_file(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (!in.is_open() || in.bad())
+    return base::fail(base::ErrorKind::not_found, "can't be read: check the name", errno);
+  return text;
 }
 
 }  // namespace cowvet::cli

@@ -42,5 +42,7 @@ class Console {
 
 // Writes a whole file, replacing what is there. A device such as /dev/stdout will do.
 [[nodiscard]] base::Result<void> write_file(const std::string& file, std::string_view text);
+// The whole of a file that is no larger than a text may be.
+[[nodiscard]] base::Result<std::string> read_file(const std::string& file);
 
 }  // namespace cowvet::cli

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 
 #include "base/text.hpp"
 #include "cli/arguments.hpp"
+#include "cli/console.hpp"
 #include "cli/program.hpp"
 
 namespace cowvet::cli {
@@ -65,12 +64,11 @@ base::Result<void> Secrets::add(std::string_view object) {
     } else if (name == "data") {
       password = value;
     } else if (name == "file") {
-      std::ifstream file(value, std::ios::binary);
-      if (!file)
-        return base::fail(
-            ErrorKind::not_found,
-            fmt::format("the password's file '{}' can't be read: check the name", base::escape(value)));
-      password = std::string(std::istreambuf_iterator<char>(file), {});
+      const auto said = read_file(value);
+      if (!said)
+        return base::fail(said.error().kind, fmt::format("the password's file '{}' {}", base::escape(value),
+                                                         said.error().message));
+      password = *said;
     } else {
       return base::fail(ErrorKind::usage, fmt::format("a secret has no option '{}': use id, data and file",
                                                       base::escape(name)));

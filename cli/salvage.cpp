@@ -12,6 +12,8 @@ std::string contradiction(const SalvageRequest& r) {
   if (r.disk.image_options) return "name the image by its file";
   if (r.flatten && r.layer_only)
     return "--flatten copies what lies below, --layer-only does not: leave one of them out";
+  if (r.resume && r.map.empty()) return "--continue needs --map: the map of the run that it goes on with";
+  if (r.resume && r.compress) return "--continue writes into clusters that are there: leave -c out";
   if (r.format == "raw" && r.compress) return "raw images can't be compressed: use -O qcow2, or leave -c out";
   if (r.compress && !r.decrypt && !r.disk.objects.empty())
     return "compressed clusters are not encrypted: leave -c out, or add --decrypt";
@@ -29,7 +31,8 @@ Exit salvage(std::span<char* const> words, Console& console) {
       "  cowvet salvage disk.qcow2 saved.qcow2                  # with its snapshots\n"
       "  cowvet salvage -O raw --map saved.map disk.qcow2 saved.raw\n"
       "  cowvet salvage --snapshots files disk.qcow2 saved.qcow2 # saved.qcow2, saved.qcow2.1, ...\n"
-      "  cowvet salvage --retries 5 /dev/sdb1 saved.qcow2\n"
+      "  cowvet salvage --retries 5 --map saved.map /dev/sdb1 saved.qcow2\n"
+      "  cowvet salvage --continue --map saved.map /dev/sdb1 saved.qcow2 # what was lost, once more\n"
       "Exit code: 0 all is there, 1 it could not be done, 2 some of it is lost, 3 all is there, some by "
       "inference.");
   arguments.word("-f", format, {"qcow2"}, "Look for a qcow2 image whatever the file begins with");
@@ -42,6 +45,8 @@ Exit salvage(std::span<char* const> words, Console& console) {
                  "With -O raw: what the layer leaves to its backing file is zeros");
   arguments.text("--map", r.map, "FILE",
                  "Write what became of each range, as ddrescue's mapfile; of a snapshot to FILE.ID");
+  arguments.flag("--continue", r.resume,
+                 "Go on with an earlier run's OUT and --map: only what was lost is read again");
   arguments.number("--retries", r.retries, "How often a failing read is tried again; 2 when not given");
   arguments.flag("-c", r.compress, "Compress clusters");
   arguments.flag("--decrypt", r.decrypt, "Store the content of an encrypted image in plain");

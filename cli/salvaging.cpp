@@ -1,6 +1,7 @@
 #include "cli/salvaging.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -154,6 +155,10 @@ class Salvage {
 
   base::Result<void> copy() {
     const bool all = r_.snapshots == "internal" && qcow2() && best().layers().size() > 1;
+    if (all && r_.resume)
+      return about_file(r_.out, {ErrorKind::usage,
+                                 "snapshots inside a copy can't be continued: salvage into a new file "
+                                 "with --snapshots files, which can"});
     if (all) return copy_into_one();
     for (const auto& layer : best().layers()) {
       if (layer.entry && r_.snapshots == "none") continue;
@@ -178,6 +183,7 @@ class Salvage {
   }
 
   base::Result<void> copy_layer(const repair::Layer& layer, const std::string& file) {
+    if (r_.resume) return continue_layer(layer, file);
     auto output = make(file, layer.size);
     if (!output) return std::unexpected(output.error());
     auto done = repair::salvage_layer(understood_->readable(), layer, output->image->disk(),
@@ -188,6 +194,35 @@ class Salvage {
           fmt::format("the machine state of snapshot {} is not in its file: --snapshots internal keeps it",
                       base::escape(layer.snapshot)));
     if (auto published = output->publish(); !published) return published;
+    return add(std::move(*done), file);
+  }
+
+  base::Result<void> continue_layer(const repair::Layer& layer, const std::string& file) {
+    const auto map = map_of(layer, file);
+    const auto text = read_file(map);
+    if (!text) return about_file(map, text.error());
+    const auto earlier = repair::parse_mapfile(*text);
+    if (!earlier) return about_file(map, earlier.error());
+    if (earlier->end() != layer.size)
+      return about_file(
+          map, {ErrorKind::usage, fmt::format("is the map of a disk of {} bytes, and this one has {}: name "
+                                              "the map of the copy that is gone on with",
+                                              earlier->end(), layer.size)});
+    engine::ChainOptions how{.format = image_format(r_.format), .writable = true, .no_backing = true};
+    if (options_.cipher != nullptr && !r_.decrypt) how.secret = secrets_->only();
+    auto image = engine::open_image(file, how, file_opener({}));
+    if (!image) return std::unexpected(image.error());
+    auto& disk = (*image)->disk();
+    if (disk.size() < layer.size || disk.size() - layer.size >= format::limits::sector)
+      return base::fail(ErrorKind::usage,
+                        fmt::format("has a disk of {} bytes, and the image one of {}: it is no copy of it",
+                                    disk.size(), layer.size));
+    auto options = options_;
+    options.earlier = &*earlier;
+    auto done = repair::salvage_layer(understood_->readable(), layer, disk, nullptr, options, progress_);
+    // What was read is kept, also when the rest was not come to: the map still calls it lost, and it is read again.
+    if (auto closed = (*image)->close(); !closed && done) return closed;
+    if (!done) return std::unexpected(done.error());
     return add(std::move(*done), file);
   }
 
@@ -205,17 +240,25 @@ class Salvage {
 
   base::Result<void> add(repair::SalvagedLayer layer, const std::string& file) {
     if (!r_.map.empty()) {
-      const auto map =
-          layer.layer.entry ? fmt::format("{}.{}", r_.map, file_part_of(file, layer.layer)) : r_.map;
+      const auto map = map_of(layer.layer, file);
       const auto title =
           layer.layer.entry
               ? fmt::format("snapshot {} of {}", base::escape(layer.layer.snapshot), base::escape(r_.image))
               : base::escape(r_.image);
-      if (auto written = write_file(map, repair::mapfile(layer.map, title)); !written)
-        return about_file(map, std::move(written.error()));
+      // The earlier map is worth as much as the copy: it stays until the new one is there.
+      const auto place = r_.resume ? map + ".new" : map;
+      if (auto written = write_file(place, repair::mapfile(layer.map, title)); !written)
+        return about_file(place, std::move(written.error()));
+      std::error_code error;
+      if (r_.resume) std::filesystem::rename(place, map, error);
+      if (error)
+        return about_file(map, {ErrorKind::io, "can't be replaced: " + error.message(), error.value()});
     }
     report_.layers.push_back({file, std::move(layer)});
     return {};
+  }
+  std::string map_of(const repair::Layer& layer, const std::string& file) {
+    return layer.entry ? fmt::format("{}.{}", r_.map, file_part_of(file, layer)) : r_.map;
   }
   std::string file_part_of(const std::string& file, const repair::Layer& layer) {
     return file == r_.out ? file_part(layer) : file.substr(r_.out.size() + 1);

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <csignal>
 #include <fstream>
-#include <iterator>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,6 +12,8 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+
+#include "cli/console.hpp"
 
 namespace cowvet::cli {
 
@@ -75,8 +76,7 @@ Ended wait_for(pid_t child, const base::Progress& progress, std::chrono::seconds
 }
 
 std::string end_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
+  const auto text = read_file(file).value_or("");
   return text.size() > most_said ? "…" + text.substr(text.size() - most_said) : text;
 }
 

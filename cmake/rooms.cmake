@@ -1,10 +1,18 @@
 # The two functions that the folders' CMakeLists.txt call.
 
-# cowvet_library(NAME [DEPENDS room…] [PRIVATE target…] [EXCEPT file…])
+function(cowvet_join target joined)
+  if(joined AND COWVET_JOIN)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    target_compile_options(${target} PRIVATE -Wno-shadow)  # a local name may be a global one of another file
+  endif()
+endfunction()
+
+# cowvet_library(NAME [DEPENDS room…] [PRIVATE target…] [EXCEPT file…] [JOINED])
 # Makes the room's library cowvet_NAME from all its .cpp files (headers only: an INTERFACE library).
 # DEPENDS names lower rooms, PRIVATE the third-party targets that this room alone includes, EXCEPT files left out.
+# JOINED rooms may be compiled several files at a time (COWVET_JOIN): no two of their files give one name to two things.
 function(cowvet_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;PRIVATE;EXCEPT")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "JOINED" "" "DEPENDS;PRIVATE;EXCEPT")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(file IN LISTS arg_EXCEPT)
     list(FILTER sources EXCLUDE REGEX "/${file}$")
@@ -12,6 +20,7 @@ function(cowvet_library name)
   set(target cowvet_${name})
   if(sources)
     add_library(${target} STATIC ${sources})
+    cowvet_join(${target} ${arg_JOINED})
     set(scope PUBLIC)
     target_link_libraries(${target} PRIVATE ${arg_PRIVATE})
   else()
@@ -27,14 +36,14 @@ function(cowvet_library name)
   target_link_libraries(${target} ${scope} cowvet::fmt)
 endfunction()
 
-# cowvet_test(FOLDER [DEPENDS room…] [LIBRARIES target…] [TIMEOUT seconds] [ONE_PROCESS])
+# cowvet_test(FOLDER [DEPENDS room…] [LIBRARIES target…] [TIMEOUT seconds] [ONE_PROCESS] [JOINED])
 # Makes the test program test_FOLDER from all .cpp files of tests/FOLDER (tests are in NAME_test.cpp, helpers in
 # other files) and registers each of its tests with ctest; every NAME_test.py becomes one ctest entry.
 # ONE_PROCESS registers the program as one entry: for tests that share an expensive set-up.
 # All tests see COWVET (the binary), COWVET_CORPUS (the corpus tool), COWVET_SOURCE_DIR and COWVET_BUILD_DIR
 # in their environment, and COWVET_LONG=1 under `tools/test --long`.
 function(cowvet_test folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_PROCESS" "TIMEOUT" "DEPENDS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_PROCESS;JOINED" "TIMEOUT" "DEPENDS;LIBRARIES")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
@@ -56,6 +65,7 @@ function(cowvet_test folder)
   endif()
   set(target test_${folder})
   add_executable(${target} ${sources})
+  cowvet_join(${target} ${arg_JOINED})
   target_compile_definitions(${target} PRIVATE COWVET_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_compile_options(${target} PRIVATE -Wno-dangling-else)  # of GoogleTest's macros behind an if
   foreach(room IN LISTS arg_DEPENDS)

@@ -12,7 +12,7 @@ namespace cowvet::engine {
 
 namespace {
 
-constexpr std::uint64_t sector = format::limits::sector;
+using format::limits::sector;
 
 // Bits [first, end) of a mask.
 std::uint32_t bits(std::uint64_t first, std::uint64_t end) {

@@ -24,6 +24,7 @@
 #include "base/text.hpp"
 #include "engine/copy_plan.hpp"
 #include "engine/lost_ranges.hpp"
+#include "format/geometry.hpp"
 
 namespace cowvet::engine {
 
@@ -34,7 +35,7 @@ using Kind = CopyRun::Kind;
 constexpr std::uint64_t piece_bytes = 256 << 10;  // of a step: what stays in a core's cache
 constexpr std::uint64_t most_memory = 48 << 20;  // of all steps under way, without what is compressed of them
 constexpr unsigned most_jobs = 8;
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 
 // A part of a step that is treated alike.
 struct Segment {
@@ -42,7 +43,7 @@ struct Segment {
   std::size_t begin = 0, end = 0;  // in the step
 };
 
-struct Slot {
+struct StepSlot {
   std::uint64_t number = 0;
   CopyStep step;
   std::unique_ptr<std::byte[]> memory, other;
@@ -63,7 +64,7 @@ class Copy {
         plan_(source, unit_, piece_, options.zero_unit == 0, plan_lost()) {
     const std::uint64_t slots =
         std::clamp<std::uint64_t>(most_memory / piece_, 1, jobs_ == 1 ? 1 : 2 * jobs_);
-    for (std::uint64_t i = 0; i < slots; ++i) free_.push_back(std::make_unique<Slot>());
+    for (std::uint64_t i = 0; i < slots; ++i) free_.push_back(std::make_unique<StepSlot>());
   }
 
   base::Result<void> run();
@@ -71,17 +72,17 @@ class Copy {
  private:
   CopyPlan::Lost plan_lost();
   void work();
-  std::unique_ptr<Slot> take();
+  std::unique_ptr<StepSlot> take();
   void keep_rate(std::uint64_t issued) const;
-  base::Result<void> prepare(Slot& slot);
+  base::Result<void> prepare(StepSlot& slot);
   base::Result<void> read(std::uint64_t at, base::MutableBytes into);
-  base::Result<void> compare(Slot& slot, base::MutableBytes bytes);
-  void find_zeros(Slot& slot, base::ConstBytes bytes) const;
-  void drop_short_zeros(Slot& slot) const;
-  void compress(Slot& slot, base::ConstBytes bytes) const;
-  base::Result<void> write(const Slot& slot);
-  base::Result<void> write_streams(const Slot& slot, const Segment& segment);
-  void finish(std::unique_ptr<Slot> slot, base::Result<void> result);
+  base::Result<void> compare(StepSlot& slot, base::MutableBytes bytes);
+  void find_zeros(StepSlot& slot, base::ConstBytes bytes) const;
+  void drop_short_zeros(StepSlot& slot) const;
+  void compress(StepSlot& slot, base::ConstBytes bytes) const;
+  base::Result<void> write(const StepSlot& slot);
+  base::Result<void> write_streams(const StepSlot& slot, const Segment& segment);
+  void finish(std::unique_ptr<StepSlot> slot, base::Result<void> result);
   void fail(std::uint64_t number, base::Error error);
   // Zeros are looked for in pieces of so many bytes, aligned.
   [[nodiscard]] std::size_t scanned_unit() const {
@@ -102,8 +103,8 @@ class Copy {
   std::mutex mutex_;  // of all below
   std::condition_variable freed_;
   CopyPlan plan_;
-  std::vector<std::unique_ptr<Slot>> free_;
-  std::map<std::uint64_t, std::unique_ptr<Slot>> ready_;
+  std::vector<std::unique_ptr<StepSlot>> free_;
+  std::map<std::uint64_t, std::unique_ptr<StepSlot>> ready_;
   std::uint64_t taken_ = 0;    // steps
   std::uint64_t written_ = 0;  // steps, all before this one
   std::uint64_t issued_ = 0;   // bytes of data
@@ -138,7 +139,7 @@ void Copy::work() {
   }
 }
 
-std::unique_ptr<Slot> Copy::take() {
+std::unique_ptr<StepSlot> Copy::take() {
   std::unique_lock lock(mutex_);
   freed_.wait(lock, [this] { return ended_ || !free_.empty(); });
   if (!ended_ && progress_.stop_requested())
@@ -175,7 +176,7 @@ void Copy::keep_rate(std::uint64_t issued) const {
   }
 }
 
-base::Result<void> Copy::prepare(Slot& slot) {
+base::Result<void> Copy::prepare(StepSlot& slot) {
   slot.segments.clear();
   slot.streams.clear();
   const auto length = static_cast<std::size_t>(slot.step.length);
@@ -209,7 +210,7 @@ base::Result<void> Copy::read(std::uint64_t at, base::MutableBytes into) {
 }
 
 // What the target shows already is not written. Zeros are not looked for: they differ, or they are shown.
-base::Result<void> Copy::compare(Slot& slot, base::MutableBytes bytes) {
+base::Result<void> Copy::compare(StepSlot& slot, base::MutableBytes bytes) {
   const auto size = static_cast<std::size_t>(piece_);
   if (!slot.other) slot.other = std::make_unique_for_overwrite<std::byte[]>(size);
   const auto other = base::MutableBytes(slot.other.get(), size).first(bytes.size());
@@ -233,7 +234,7 @@ base::Result<void> Copy::compare(Slot& slot, base::MutableBytes bytes) {
   return {};
 }
 
-void Copy::find_zeros(Slot& slot, base::ConstBytes bytes) const {
+void Copy::find_zeros(StepSlot& slot, base::ConstBytes bytes) const {
   if (options_.zero_unit == 0) {
     slot.segments.push_back({Kind::data, 0, bytes.size()});
     return;
@@ -253,7 +254,7 @@ void Copy::find_zeros(Slot& slot, base::ConstBytes bytes) const {
 }
 
 // Zeros between data that are too few are data; those at the borders may go on in the neighbouring steps.
-void Copy::drop_short_zeros(Slot& slot) const {
+void Copy::drop_short_zeros(StepSlot& slot) const {
   std::vector<Segment> kept;
   for (std::size_t i = 0; i < slot.segments.size(); ++i) {
     auto segment = slot.segments[i];
@@ -269,7 +270,7 @@ void Copy::drop_short_zeros(Slot& slot) const {
 }
 
 // A stream for each cluster of the segments with data, in order.
-void Copy::compress(Slot& slot, base::ConstBytes bytes) const {
+void Copy::compress(StepSlot& slot, base::ConstBytes bytes) const {
   const auto unit = static_cast<std::size_t>(unit_);
   for (const auto& segment : slot.segments) {
     if (segment.kind != Kind::data) continue;
@@ -291,7 +292,7 @@ void Copy::compress(Slot& slot, base::ConstBytes bytes) const {
   }
 }
 
-base::Result<void> Copy::write(const Slot& slot) {
+base::Result<void> Copy::write(const StepSlot& slot) {
   for (const auto& segment : slot.segments) {
     const base::GuestOffset at{slot.step.at + segment.begin};
     base::Result<void> done;
@@ -313,7 +314,7 @@ base::Result<void> Copy::write(const Slot& slot) {
   return {};
 }
 
-base::Result<void> Copy::write_streams(const Slot& slot, const Segment& segment) {
+base::Result<void> Copy::write_streams(const StepSlot& slot, const Segment& segment) {
   const auto unit = static_cast<std::size_t>(unit_);
   std::size_t stream = 0;
   for (const auto& other : slot.segments) {
@@ -331,7 +332,7 @@ base::Result<void> Copy::write_streams(const Slot& slot, const Segment& segment)
   return {};
 }
 
-void Copy::finish(std::unique_ptr<Slot> slot, base::Result<void> result) {
+void Copy::finish(std::unique_ptr<StepSlot> slot, base::Result<void> result) {
   std::unique_lock lock(mutex_);
   if (!result) {
     fail(slot->number, std::move(result.error()));

@@ -16,8 +16,8 @@ namespace cowvet::engine {
 
 namespace {
 
-constexpr std::uint64_t piece = 1 << 20;  // bytes written at a time
-constexpr std::uint64_t sector = format::limits::sector;
+constexpr std::uint64_t write_bytes = 1 << 20;  // written at a time
+using format::limits::sector;
 
 class Creation {
  public:
@@ -113,11 +113,12 @@ base::Result<void> Creation::give_up_old_content() {
 template <class Fill>
 base::Result<void> Creation::write_pieces(storage::Device& device, std::uint64_t begin, std::uint64_t end,
                                           const Fill& fill) {
-  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min(piece, end - begin)));
+  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min(write_bytes, end - begin)));
   for (std::uint64_t at = begin; at < end;) {
     if (progress_.stop_requested())
       return base::fail(base::ErrorKind::cancelled, "stopped: the image is not complete");
-    const auto bytes = base::MutableBytes(buffer).first(static_cast<std::size_t>(std::min(piece, end - at)));
+    const auto bytes =
+        base::MutableBytes(buffer).first(static_cast<std::size_t>(std::min(write_bytes, end - at)));
     if (auto filled = fill(at - begin, bytes); !filled) return filled;
     if (auto put = device.write(at, bytes); !put) return put;
     at += bytes.size();

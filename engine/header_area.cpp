@@ -13,7 +13,7 @@ using base::ErrorKind;
 using format::Header;
 namespace limits = format::limits;
 
-base::Result<void> unusable(std::string why) { return base::fail(ErrorKind::usage, std::move(why)); }
+using base::refuse;
 
 constexpr std::string_view see_check = "the header can't be trusted, see cowvet check";
 
@@ -41,47 +41,45 @@ base::Result<void> check_fields(const Header& h) {
     return base::fail(ErrorKind::wrong_format,
                       "not a qcow2 image: it does not begin with the magic \"QFI\\xfb\"");
   if (v2.version != 2 && v2.version != 3)
-    return unusable(fmt::format("qcow2 version {} is not known: versions 2 and 3 can be opened", v2.version));
+    return refuse(fmt::format("qcow2 version {} is not known: versions 2 and 3 can be opened", v2.version));
   if (v2.cluster_bits < limits::min_cluster_bits || v2.cluster_bits > limits::max_cluster_bits)
-    return unusable(fmt::format("cluster_bits is {}, not 9 to 21: {}", v2.cluster_bits, see_check));
+    return refuse(fmt::format("cluster_bits is {}, not 9 to 21: {}", v2.cluster_bits, see_check));
   const std::uint64_t cluster_size = 1ULL << v2.cluster_bits;
   if (h.has_v3() && (h.v3.header_length < format::header_v3_length || h.v3.header_length > cluster_size))
-    return unusable(fmt::format("header_length is {}: {}", h.v3.header_length, see_check));
+    return refuse(fmt::format("header_length is {}: {}", h.v3.header_length, see_check));
   if (h.v3.refcount_order > limits::max_refcount_order)
-    return unusable(fmt::format("refcount_order is {}, more than 6: {}", h.v3.refcount_order, see_check));
+    return refuse(fmt::format("refcount_order is {}, more than 6: {}", h.v3.refcount_order, see_check));
   if (v2.crypt_method > 2)
-    return unusable(fmt::format("crypt_method {} is not known: {}", v2.crypt_method, see_check));
+    return refuse(fmt::format("crypt_method {} is not known: {}", v2.crypt_method, see_check));
   if (h.extended_l2() && v2.cluster_bits < limits::min_extended_cluster_bits)
-    return unusable(fmt::format("extended L2 entries need clusters of 16 KiB, not {} bytes: {}", cluster_size,
-                                see_check));
+    return refuse(fmt::format("extended L2 entries need clusters of 16 KiB, not {} bytes: {}", cluster_size,
+                              see_check));
   if (!h.compression())
-    return unusable(
+    return refuse(
         fmt::format("compression type {} is not known to this program", h.additional.compression_type));
   if (h.feature(format::incompatible_word["compression_type"]) != (h.additional.compression_type != 0))
-    return unusable(
+    return refuse(
         fmt::format("the compression type and its feature bit contradict each other: {}", see_check));
   if (v2.size > limits::max_virtual_size)
-    return unusable(fmt::format("the disk's size is too large: {}", see_check));
+    return refuse(fmt::format("the disk's size is too large: {}", see_check));
   return {};
 }
 
 base::Result<void> check_places(const Header& h, const format::Geometry& g) {
   const auto& v2 = h.v2;
-  if (v2.l1_size > limits::max_l1_entries)
-    return unusable(fmt::format("l1_size is too large: {}", see_check));
+  if (v2.l1_size > limits::max_l1_entries) return refuse(fmt::format("l1_size is too large: {}", see_check));
   if (v2.l1_size < g.l1_entries(v2.size))
-    return unusable(fmt::format("the L1 table is too small for the disk's size: {}", see_check));
+    return refuse(fmt::format("the L1 table is too small for the disk's size: {}", see_check));
   if (!g.aligned(v2.l1_table_offset) || (v2.l1_table_offset.raw() == 0 && v2.l1_size != 0) ||
       v2.l1_table_offset.raw() > limits::max_offset)
-    return unusable(
+    return refuse(
         fmt::format("the L1 table's offset {:#x} can't be right: {}", v2.l1_table_offset.raw(), see_check));
   if (v2.backing_file_offset.raw() != 0) {
     if (v2.backing_file_size > limits::max_backing_name)
-      return unusable(fmt::format("the backing file's name is longer than 1023 bytes: {}", see_check));
+      return refuse(fmt::format("the backing file's name is longer than 1023 bytes: {}", see_check));
     if (v2.backing_file_offset.raw() < h.length() || v2.backing_file_offset.raw() > g.cluster_size() ||
         v2.backing_file_size > g.cluster_size() - v2.backing_file_offset.raw())
-      return unusable(
-          fmt::format("the backing file's name does not lie in the first cluster: {}", see_check));
+      return refuse(fmt::format("the backing file's name does not lie in the first cluster: {}", see_check));
   }
   return {};
 }
@@ -127,7 +125,7 @@ base::Result<HeaderArea> HeaderArea::open(Medium& medium) {
 base::Result<void> HeaderArea::read_extensions(std::uint64_t begin, std::uint64_t end) {
   const auto area = format::parse_extensions(bytes_, begin, end);
   if (area.how == format::ExtensionArea::End::overrun)
-    return unusable(fmt::format("the header extension at {:#x} does not fit: {}", area.end, see_check));
+    return refuse(fmt::format("the header extension at {:#x} does not fit: {}", area.end, see_check));
   extensions_.clear();
   places_.clear();
   for (const auto& e : area.list) {
@@ -139,14 +137,13 @@ base::Result<void> HeaderArea::read_extensions(std::uint64_t begin, std::uint64_
 
 base::Result<void> HeaderArea::writable() const {
   if (header_.corrupt())
-    return unusable("the image is marked as corrupt: run cowvet repair, or open it read-only");
+    return refuse("the image is marked as corrupt: run cowvet repair, or open it read-only");
   if (header_.has_v3() && header_.v3.header_length % 8 != 0)
-    return unusable(
-        "header_length is no multiple of 8: the image can be read, not changed; see cowvet check");
+    return refuse("header_length is no multiple of 8: the image can be read, not changed; see cowvet check");
   for (std::size_t i = 0; i < extensions_.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (extensions_[i].type == extensions_[j].type)
-        return unusable(
+        return refuse(
             fmt::format("two header extensions have type {:#x}: the image can be read, not changed; see "
                         "cowvet check",
                         extensions_[i].type));

@@ -6,10 +6,9 @@ namespace cowvet::engine {
 
 namespace {
 
-using base::ErrorKind;
 namespace limits = format::limits;
 
-base::Result<void> refuse(std::string why) { return base::fail(ErrorKind::usage, std::move(why)); }
+using base::refuse;
 
 std::optional<std::string> stored(std::string_view name) {
   return name.empty() ? std::nullopt : std::optional(std::string(name));

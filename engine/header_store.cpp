@@ -11,7 +11,7 @@ namespace cowvet::engine {
 
 namespace {
 
-constexpr std::size_t sector = format::limits::sector;
+using format::limits::sector;
 constexpr std::size_t record = format::disk_size<format::ExtensionHeader>;
 constexpr auto feature_names = static_cast<std::uint32_t>(format::ExtensionType::feature_names);
 

@@ -16,7 +16,7 @@ using base::ErrorKind;
 
 // More than any LUKS1 header takes: eight slots of 4000 stripes of the longest key are 2 MiB.
 constexpr std::uint64_t longest_luks_header = 16 << 20;
-constexpr std::uint64_t sector = format::limits::sector;
+using format::limits::sector;
 
 base::Result<format::EncryptionExtension> luks_place(const HeaderArea& header) {
   const auto* data = header.extension(format::ExtensionType::encryption);
@@ -29,7 +29,7 @@ std::uint64_t record_offset(std::uint64_t slot) {
   return format::disk_size<format::LuksHeader> + slot * format::disk_size<format::LuksKeySlot>;
 }
 
-base::Result<void> refuse(std::string why) { return base::fail(ErrorKind::usage, std::move(why)); }
+using base::refuse;
 
 }  // namespace
 

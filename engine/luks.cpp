@@ -6,15 +6,16 @@
 
 #include "base/text.hpp"
 #include "format/extensions.hpp"
+#include "format/geometry.hpp"
 
 namespace cowvet::engine {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 constexpr std::size_t most_key_bytes = 64;
 
-std::unexpected<base::Error> unusable(std::string_view what) {
+std::unexpected<base::Error> bad_header(std::string_view what) {
   return base::fail(base::ErrorKind::usage, fmt::format("the LUKS header {}: see cowvet check", what));
 }
 
@@ -22,7 +23,7 @@ std::unexpected<base::Error> unusable(std::string_view what) {
 
 base::Result<ParsedLuks> parse_luks(base::ConstBytes header) {
   const auto records = format::decode_luks(header);
-  if (!records || records->header.magic != format::luks_magic) return unusable("is not there");
+  if (!records || records->header.magic != format::luks_magic) return bad_header("is not there");
   const auto& h = records->header;
   if (h.version != 1)
     return base::fail(base::ErrorKind::usage,
@@ -44,7 +45,7 @@ base::Result<ParsedLuks> parse_luks(base::ConstBytes header) {
     luks.ivgen.resize(colon);
   }
   if (h.key_bytes == 0 || h.key_bytes > most_key_bytes)
-    return unusable(fmt::format("names a master key of {} bytes", h.key_bytes));
+    return bad_header(fmt::format("names a master key of {} bytes", h.key_bytes));
   if (auto known = hash_size(luks.hash); !known) return std::unexpected(known.error());
   if (auto known = SectorCipher::supported(luks.mode(), h.key_bytes); !known)
     return std::unexpected(known.error());
@@ -58,7 +59,7 @@ base::Result<std::optional<Secret>> unlock_slot(const ParsedLuks& luks, base::Co
   const std::uint64_t split_size = std::uint64_t{h.key_bytes} * format::luks_stripes;
   const std::uint64_t offset = record.key_offset * sector;
   if (record.stripes != format::luks_stripes || offset > header.size() || split_size > header.size() - offset)
-    return unusable("has a key slot that lies outside it");
+    return bad_header("has a key slot that lies outside it");
   Secret slot_key(h.key_bytes);
   if (auto made = pbkdf2(luks.hash, password, record.salt, record.iterations, slot_key.bytes()); !made)
     return std::unexpected(made.error());

@@ -11,12 +11,13 @@
 #include "base/checked.hpp"
 #include "base/text.hpp"
 #include "engine/luks.hpp"
+#include "format/geometry.hpp"
 
 namespace cowvet::engine {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 constexpr std::uint64_t slot_unit =
     8;  // sectors; slots begin at multiples of it, the first behind the header
 constexpr std::uint64_t fewest_iterations = 1000;

@@ -34,7 +34,7 @@ constexpr std::array features{
 base::ConstBytes bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 // Appends; what is appended is padded to a multiple of 8.
-class Area {
+class Extensions {
  public:
   void add(base::ConstBytes bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
   void add(ExtensionType type, base::ConstBytes data) {
@@ -50,7 +50,7 @@ class Area {
   std::vector<std::byte> bytes_;
 };
 
-std::vector<std::byte> feature_names() {
+std::vector<std::byte> feature_table() {
   std::vector<std::byte> table;
   for (const auto& feature : features) {
     format::FeatureName row{.word = feature.word, .bit = static_cast<std::uint8_t>(feature.bit.low)};
@@ -94,7 +94,7 @@ format::HeaderV3 later_fields(const NewImage& image, const CreateOptions& option
 base::Result<std::vector<std::byte>> new_header(const NewImage& image, const CreateOptions& options) {
   const bool v3 = options.version >= 3;
   auto first = first_fields(image, options);
-  Area area;
+  Extensions area;
   area.add(format::encode(first));
   if (v3) {
     area.add(format::encode(later_fields(image, options)));
@@ -115,7 +115,7 @@ base::Result<std::vector<std::byte>> new_header(const NewImage& image, const Cre
     return image.geometry.cluster_size() > taken ? image.geometry.cluster_size() - taken : 0;
   };
   // A help for readers, no more: left out where clusters are too small for it.
-  if (const auto names = feature_names(); v3 && room() >= end_record + names.size())
+  if (const auto names = feature_table(); v3 && room() >= end_record + names.size())
     area.add(ExtensionType::feature_names, names);
   area.add(ExtensionType::end, {});
   if (options.backing_file) {

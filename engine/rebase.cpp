@@ -75,7 +75,7 @@ std::unexpected<base::Error> refused(const OpenImage& image, std::string why) {
   return about_image(image, {ErrorKind::usage, std::move(why), 0});
 }
 
-ImageFormat format_named(const std::string& word) {
+ImageFormat requested_format(const std::string& word) {
   return word == "qcow2" ? ImageFormat::qcow2 : word == "raw" ? ImageFormat::raw : ImageFormat::probe;
 }
 
@@ -87,7 +87,7 @@ base::Result<std::unique_ptr<OpenImage>> open_new(OpenImage& image, const Rebase
   if (path.starts_with("file:")) path.erase(0, 5);
   auto opened = open_image(
       path,
-      {.format = format_named(request.format), .secret = chain.secret, .cache_bytes = chain.cache_bytes},
+      {.format = requested_format(request.format), .secret = chain.secret, .cache_bytes = chain.cache_bytes},
       open);
   if (!opened) {
     auto error = std::move(opened.error());

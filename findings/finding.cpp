@@ -7,6 +7,9 @@
 
 namespace cowvet::findings {
 
+Value Value::at_least(std::uint64_t number) { return text(fmt::format("at least {}", number)); }
+Value Value::at_most(std::uint64_t number) { return text(fmt::format("at most {}", number)); }
+
 std::string to_string(const Value& value) {
   if (const auto* number = std::get_if<std::uint64_t>(&value.v)) {
     return value.style == Value::Style::hex ? fmt::format("{:#x}", *number) : fmt::format("{}", *number);

@@ -43,6 +43,8 @@ struct Value {
   static Value dec(std::uint64_t number) { return {number, Style::dec}; }
   static Value hex(std::uint64_t number) { return {number, Style::hex}; }
   static Value text(std::string words) { return {std::move(words), Style::text}; }
+  static Value at_least(std::uint64_t number);
+  static Value at_most(std::uint64_t number);
 
   [[nodiscard]] bool empty() const { return std::holds_alternative<std::monostate>(v); }
   friend auto operator<=>(const Value&, const Value&) = default;

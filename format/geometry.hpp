@@ -30,7 +30,7 @@ inline constexpr std::uint64_t max_bitmap_directory = 1024ULL * 65535;
 inline constexpr std::uint64_t max_bitmap_table_entries = 0x8000000;
 inline constexpr std::uint64_t max_bitmap_bytes = 512ULL << 20;
 inline constexpr std::uint32_t max_bitmap_name = 1023;
-inline constexpr std::uint32_t sector = 512;
+inline constexpr std::uint64_t sector = 512;
 }  // namespace limits
 
 // The host bytes that a compressed entry describes ("Cluster mapping", compressed cluster descriptor).

@@ -5,13 +5,14 @@
 
 #include <fmt/format.h>
 
+#include "format/geometry.hpp"
 #include "model/overloaded.hpp"
 
 namespace cowvet::model {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 constexpr std::size_t most_snapshots = 3;
 constexpr std::size_t most_bitmaps = 2;
 

@@ -8,7 +8,7 @@
 namespace cowvet::model {
 
 namespace {
-constexpr std::uint64_t sector = format::limits::sector;
+using format::limits::sector;
 constexpr std::uint64_t least_extended = 16 << 10;  // the smallest clusters that have subclusters
 constexpr std::uint64_t most_clusters = 24;
 constexpr std::uint64_t most_bytes = 5 << 20;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <ranges>
 
+#include "format/geometry.hpp"
 #include "model/model.hpp"
 
 namespace cowvet::model {
@@ -11,7 +12,7 @@ namespace {
 constexpr std::ptrdiff_t most_valid = 7;  // images
 constexpr std::size_t most_made = 40;
 constexpr std::size_t deepest = 5;
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 
 // Zeros behind the end.
 std::vector<std::byte> cut(const std::vector<std::byte>& content, std::uint64_t size) {

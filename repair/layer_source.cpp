@@ -109,6 +109,8 @@ LayerSource::Told LayerSource::tell(std::uint64_t at) {
     previous = Piece{.begin = at, .length = layer_.size - at, .kind = Piece::Kind::zero};
   }
   if (plain_ && (plain = plain_->at(at))) end = std::min(end, plain->end());
+  const FateRange* earlier = options_.earlier != nullptr ? &options_.earlier->at(at) : nullptr;
+  if (earlier != nullptr) end = std::min(end, earlier->end);
   piece->length = end - at;
   // Space that a repair in memory took behind the end of the file holds nothing of what was cut off there.
   if (plain && plain->kind == Piece::Kind::lost && piece->kind == Piece::Kind::data &&
@@ -116,7 +118,19 @@ LayerSource::Told LayerSource::tell(std::uint64_t at) {
     piece->kind = Piece::Kind::lost;
     piece->why = plain->why;
   }
-  const Kind kind = kind_of(*piece, previous ? &*previous : nullptr);
+  if (earlier != nullptr && earlier->fate == Fate::lost && piece->kind == Piece::Kind::unallocated &&
+      options_.target_backed) {
+    piece->kind = Piece::Kind::lost;
+    piece->why = "the earlier copy has zeros over what lies below: salvage anew to have it";
+  }
+  Kind kind = kind_of(*piece, previous ? &*previous : nullptr);
+  if (earlier != nullptr && earlier->fate != Fate::lost) {
+    kind = Kind::kept;
+    if (piece->kind == Piece::Kind::lost) {  // read by then
+      map_.append(piece->length, Fate::certain);
+      return {.piece = *piece, .kind = kind};
+    }
+  }
   note(*piece, plain ? &*plain : nullptr, kind == Kind::kept);
   return {.piece = *piece, .kind = kind};
 }

@@ -39,6 +39,8 @@ struct LayerOptions {
   const Layer* plain_layer = nullptr;
   const engine::Disk* below = nullptr;  // the backing file, if its content is copied as well
   bool target_backed = false;           // otherwise: the target has a backing file, which shows through
+  // When given: the target is an earlier copy, and this says what became of it. Only what was lost is copied.
+  const LayerMap* earlier = nullptr;
   std::shared_ptr<const engine::Cipher> cipher = nullptr;
   // When given: says what of each piece can be had, as the image's metadata alone does not.
   std::function<Piece(const Piece&)> judge = {};

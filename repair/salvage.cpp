@@ -27,6 +27,7 @@ class Salvage {
                         .plain_layer = image_.plain_layer(layer),
                         .below = options_.below,
                         .target_backed = options_.target_backed,
+                        .earlier = options_.earlier,
                         .cipher = options_.cipher,
                         .judge = options_.judge});
     std::vector<FateRange> lost;
@@ -35,7 +36,7 @@ class Salvage {
       lost.push_back({at, at + length, Fate::lost, why});
     };
     engine::CopyTarget into{.disk = target, .name = "the copy"};
-    into.reads_zero = previous == nullptr && !options_.target_backed;
+    into.reads_zero = previous == nullptr && !options_.target_backed && options_.earlier == nullptr;
     if (options_.compress) into.compressed = compressed;
     if (auto copied = engine::copy_disk(source, into, how, progress_); !copied)
       return std::unexpected(copied.error());

@@ -31,6 +31,9 @@ struct SalvageOptions {
   const engine::Disk* below = nullptr;  // the backing file, when its content is copied as well
   bool target_backed = false;           // otherwise: the target has a backing file
   bool compress = false;
+  // Of salvage_layer(): the target is an earlier copy of the layer, of which this is the map, as long as the
+  // layer. What was lost is tried again, and nothing else is read or written.
+  const LayerMap* earlier = nullptr;
   std::function<Piece(const Piece&)> judge = {};  // of salvage_layer(): see LayerOptions
   unsigned jobs = 0;                              // threads; 0: as many as there are cores
 };
@@ -43,7 +46,7 @@ struct Readable {
   [[nodiscard]] const Layer* plain_layer(const Layer& layer) const;
 };
 
-// Copies one layer's disk into `target`, which was just made and is at least as long.
+// Copies one layer's disk into `target`, which was just made (or see `earlier`) and is at least as long.
 [[nodiscard]] base::Result<SalvagedLayer> salvage_layer(const Readable& image, const Layer& layer,
                                                         engine::Disk& target, engine::Qcow2Disk* compressed,
                                                         const SalvageOptions& options,

@@ -12,16 +12,16 @@
 namespace cowvet::reports {
 
 using Json = nlohmann::ordered_json;
-using Kind = repair::CarvedDisk::Kind;
+using repair::CarvedDisk;
 using repair::Fate;
 
 namespace {
 
-std::string_view word(Kind kind) {
+std::string_view word(CarvedDisk::Kind kind) {
   switch (kind) {
-    case Kind::snapshot: return "snapshot";
-    case Kind::l1_table: return "l1-table";
-    case Kind::tables: return "l2-tables";
+    case CarvedDisk::Kind::snapshot: return "snapshot";
+    case CarvedDisk::Kind::l1_table: return "l1-table";
+    case CarvedDisk::Kind::tables: return "l2-tables";
   }
   return "";
 }
@@ -31,8 +31,8 @@ std::string title(const repair::CarvedDisk& disk) {
     return fmt::format("deleted snapshot \"{}\" (id {}) of {:%Y-%m-%d %H:%M:%S} UTC",
                        base::escape(disk.layer.name), base::escape(disk.layer.snapshot),
                        std::chrono::sys_seconds(std::chrono::seconds(disk.layer.entry->entry.date_sec)));
-  return disk.kind == Kind::l1_table ? "a snapshot or an earlier state"
-                                     : "earlier states of parts of the disk";
+  return disk.kind == CarvedDisk::Kind::l1_table ? "a snapshot or an earlier state"
+                                                 : "earlier states of parts of the disk";
 }
 
 }  // namespace

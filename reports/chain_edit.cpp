@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.hpp"
+#include "reports/finding_json.hpp"
 
 namespace cowvet::reports {
 
@@ -16,12 +17,6 @@ Json layers_json(const std::vector<EditedLayer>& layers) {
   for (const auto& layer : layers)
     list.push_back(
         {{"filename", base::escape(layer.file)}, {"format", layer.format}, {"virtual-size", layer.size}});
-  return list;
-}
-
-Json names_json(const std::vector<std::string>& names) {
-  Json list = Json::array();
-  for (const auto& name : names) list.push_back(base::escape(name));
   return list;
 }
 

@@ -60,4 +60,10 @@ Json finding_json(const findings::Finding& finding) {
   return json;
 }
 
+Json names_json(const std::vector<std::string>& names) {
+  Json list = Json::array();
+  for (const auto& name : names) list.push_back(base::escape(name));
+  return list;
+}
+
 }  // namespace cowvet::reports

@@ -1,6 +1,9 @@
 // A finding, and a report, as JSON values: the same in every document that has findings; described by
 // reports/schemas/check.json.
 #pragma once
+#include <string>
+#include <vector>
+
 #include <nlohmann/json.hpp>
 
 #include "findings/finding.hpp"
@@ -14,5 +17,8 @@ namespace cowvet::reports {
 
 // The range; the snapshot's id where it is one's.
 [[nodiscard]] nlohmann::ordered_json guest_json(const findings::GuestRange& guest);
+
+// Names as the files have them, escaped.
+[[nodiscard]] nlohmann::ordered_json names_json(const std::vector<std::string>& names);
 
 }  // namespace cowvet::reports

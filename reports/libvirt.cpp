@@ -13,7 +13,6 @@ using analyzer::Libvirt;
 using analyzer::LibvirtDisk;
 using analyzer::LibvirtFile;
 using Json = nlohmann::ordered_json;
-using Kind = LibvirtFile::Kind;
 
 namespace {
 
@@ -61,19 +60,19 @@ Json disks_json(const std::vector<LibvirtDisk>& disks, bool of_snapshot) {
 
 Json file_json(const LibvirtFile& file) {
   Json json{{"filename", base::escape(file.file)},
-            {"kind", file.kind == Kind::domain     ? "domain"
-                     : file.kind == Kind::snapshot ? "snapshot"
-                                                   : "unreadable"}};
+            {"kind", file.kind == LibvirtFile::Kind::domain     ? "domain"
+                     : file.kind == LibvirtFile::Kind::snapshot ? "snapshot"
+                                                                : "unreadable"}};
   if (!file.problem.empty()) json["problem"] = base::escape(file.problem);
-  if (file.kind != Kind::unreadable) {
+  if (file.kind != LibvirtFile::Kind::unreadable) {
     json["name"] = base::escape(file.name);
     json["domain"] = base::escape(file.domain);
     if (!file.uuid.empty()) json["uuid"] = base::escape(file.uuid);
-    json["disks"] =
-        disks_json(file.kind == Kind::domain ? file.then : file.disks, file.kind == Kind::snapshot);
+    json["disks"] = disks_json(file.kind == LibvirtFile::Kind::domain ? file.then : file.disks,
+                               file.kind == LibvirtFile::Kind::snapshot);
   }
-  if (file.kind == Kind::domain) json["live"] = file.live;
-  if (file.kind == Kind::snapshot) {
+  if (file.kind == LibvirtFile::Kind::domain) json["live"] = file.live;
+  if (file.kind == LibvirtFile::Kind::snapshot) {
     if (!file.parent.empty()) json["parent-name"] = base::escape(file.parent);
     if (file.parent_at) json["parent"] = *file.parent_at;
     if (!file.state.empty()) json["state"] = base::escape(file.state);
@@ -92,7 +91,7 @@ std::string libvirt_text(const Libvirt& libvirt) {
   const auto& files = libvirt.files;
   std::vector<std::vector<std::size_t>> machines(libvirt.groups), children(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
-    if (files[i].kind != Kind::unreadable) machines[files[i].group].push_back(i);
+    if (files[i].kind != LibvirtFile::Kind::unreadable) machines[files[i].group].push_back(i);
     if (files[i].parent_at) children[*files[i].parent_at].push_back(i);
   }
   std::string out;
@@ -104,10 +103,11 @@ std::string libvirt_text(const Libvirt& libvirt) {
   for (const auto& machine : machines) {
     out += fmt::format("\nDomain {}:\n", base::escape(files[machine.front()].domain));
     for (const auto index : machine)
-      if (files[index].kind == Kind::domain)
+      if (files[index].kind == LibvirtFile::Kind::domain)
         for (const auto& disk : files[index].then) out += disk_line(disk);
     for (const auto index : machine)
-      if (files[index].kind == Kind::snapshot && !files[index].parent_at) draw_tree(index, line, list, "  ");
+      if (files[index].kind == LibvirtFile::Kind::snapshot && !files[index].parent_at)
+        draw_tree(index, line, list, "  ");
   }
   return out;
 }

@@ -41,7 +41,7 @@ std::string some_of(const List& list, std::size_t most, std::string_view joint, 
 }
 
 // An owner, with its guest range unless the finding has named that already.
-std::string describe(const findings::Owner& owner, const Finding& finding) {
+std::string describe_owner(const findings::Owner& owner, const Finding& finding) {
   auto words = base::escape(owner.what);
   if (!owner.where.empty() && owner.where != finding.where) words += " " + base::escape(owner.where);
   if (owner.guest && std::ranges::find(finding.guest, *owner.guest) == finding.guest.end())
@@ -70,7 +70,7 @@ std::string place(const Finding& finding, PlaceDetail detail) {
   if (finding.count > 1) parts.push_back(fmt::format("{} clusters", finding.count));
   if (!finding.owners.empty())
     parts.push_back("used by " + some_of(finding.owners, all ? SIZE_MAX : owners_shown, " and ",
-                                         [&](const auto& owner) { return describe(owner, finding); }));
+                                         [&](const auto& owner) { return describe_owner(owner, finding); }));
   if (!finding.detail.empty()) parts.push_back(base::escape(finding.detail));
   if (finding.inferred) parts.emplace_back("rests on an inferred geometry");
   const auto where = finding.where.empty() ? "the image" : base::escape(finding.where);

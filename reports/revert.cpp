@@ -18,12 +18,6 @@ std::string_view verdict(const RevertReport& report) {
   return !report.safe() ? "not safe" : report.loses() ? "safe, with loss" : "safe";
 }
 
-Json names(const std::vector<std::string>& list) {
-  auto json = Json::array();
-  for (const auto& name : list) json.push_back(base::escape(name));
-  return json;
-}
-
 std::string listed(const std::vector<std::string>& list) {
   std::string text;
   for (const auto& name : list) text += (text.empty() ? "" : ", ") + base::escape(name);
@@ -82,7 +76,7 @@ std::string revert_json(const RevertReport& report) {
                         : report.loses() ? "loss"
                                          : "safe"},
             {"deep", report.deep},
-            {"obstacles", names(report.obstacles)}};
+            {"obstacles", names_json(report.obstacles)}};
   json["findings"] = Json::array();
   for (const auto& finding : report.findings) json["findings"].push_back(finding_json(finding));
   json["errors-elsewhere"] = report.elsewhere;
@@ -94,8 +88,8 @@ std::string revert_json(const RevertReport& report) {
   json["lost"] = {{"bytes", report.lost_bytes},
                   {"ranges", report.lost_ranges},
                   {"listed", std::move(ranges)},
-                  {"bitmaps", names(report.bitmaps)},
-                  {"snapshots", names(report.snapshots)}};
+                  {"bitmaps", names_json(report.bitmaps)},
+                  {"snapshots", names_json(report.snapshots)}};
   if (!report.loss_unknown.empty()) json["lost"]["unknown"] = base::escape(report.loss_unknown);
   json["undo"] = {{"possible", report.undoable()}, {"needs", report.undo_needs}};
   if (report.undo_has) json["undo"]["free"] = *report.undo_has;

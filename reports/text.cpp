@@ -17,7 +17,7 @@ using findings::Severity;
 
 namespace {
 
-constexpr std::size_t places_shown = 5;
+constexpr std::size_t examples_shown = 5;
 
 // Writes with or without colours.
 class Paint {
@@ -69,7 +69,7 @@ void add_group(std::string& out, const Group& group, const TextOptions& options,
   const auto paragraph = [&](const std::string& prose) { out += "\n  " + wrapped(prose, 2, options.width); };
   paragraph(std::string(rule.consequence) + std::string(repair_prospect(rule.consent)));
   if (options.verbose) paragraph(std::string(rule.explanation));
-  const std::size_t shown = options.verbose ? group.kept.size() : std::min(group.kept.size(), places_shown);
+  const std::size_t shown = options.verbose ? group.kept.size() : std::min(group.kept.size(), examples_shown);
   for (std::size_t i = 0; i < shown; ++i)
     out += "\n    " + wrapped(place(*group.kept[i], options.verbose ? PlaceDetail::all : PlaceDetail::some),
                               6, options.width);
@@ -121,7 +121,7 @@ std::string fixed(const Repairs& repairs) {
       repairs.leaks_fixed, repairs.corruptions_fixed);
 }
 
-std::string_view what_it_takes(Consent consent) {
+std::string_view what_check_takes(Consent consent) {
   switch (consent) {
     case Consent::none: return "can't be done";
     case Consent::lossless: return "takes -r";
@@ -136,7 +136,7 @@ void add_repairs(std::string& out, const Repairs& repairs, const TextOptions& op
   if (!repairs.withheld.empty()) out += "\nNot repaired ('cowvet repair --plan' says more):\n";
   for (const auto& one : repairs.withheld)
     out += "  - " +
-           wrapped(fmt::format("{} ({}): {}", one.what, one.rule->name, what_it_takes(one.consent)), 4,
+           wrapped(fmt::format("{} ({}): {}", one.what, one.rule->name, what_check_takes(one.consent)), 4,
                    options.width) +
            (one.count > 1 ? fmt::format(", {} places", one.count) : "") + '\n';
   if (!repairs.undo_file.empty())

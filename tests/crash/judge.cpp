@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "format/geometry.hpp"
 #include "model/found.hpp"
 #include "storage/memory.hpp"
 
@@ -11,7 +12,7 @@ namespace cowvet::crash {
 
 namespace {
 
-constexpr std::size_t sector = 512;
+using format::limits::sector;
 
 // What is wrong with an image; empty: nothing.
 std::string misfit(const Bytes& now, const Expected& expected) {

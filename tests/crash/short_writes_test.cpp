@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "corpus/builder/recipe.hpp"
+#include "format/geometry.hpp"
 #include "storage/fault.hpp"
 #include "storage/memory.hpp"
 #include "tests/crash/judge.hpp"
@@ -15,7 +16,7 @@ namespace {
 using storage::Event;
 using storage::Fault;
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 
 struct Done {
   bool accepted = false;  // the operation makes sense here

@@ -243,6 +243,56 @@ def kinds(folder):
             (folder / file).unlink(missing_ok=True)
 
 
+def going_on(folder):
+    """A copy of a file that was cut gains the rest when the file is whole again."""
+    must(["qemu-img", "create", "-q", "-f", "qcow2", "whole.qcow2", "4M"], folder)
+    io(folder, "whole.qcow2", *(f"write -q -P {i + 1} {i * 128}k 64k" for i in range(30)))
+    must(["qemu-img", "snapshot", "-c", "one", "whole.qcow2"], folder)
+    io(folder, "whole.qcow2", "write -q -P 77 1M 512k")
+    layers = {snapshot: truth(folder, "whole.qcow2", snapshot) for snapshot in (None, "1")}
+    whole = (folder / "whole.qcow2").read_bytes()
+    cluster = whole.index(bytes([77]) * CLUSTER) + 2 * CLUSTER  # behind the snapshot table
+    cases = {"qcow2": (["--snapshots", "files"], {None: "on", "1": "on.1"}), "raw": (["-O", "raw"], {None: "on", "1": "on.1"}),
+             "the disk": (["--snapshots", "none"], {None: "on"})}
+    for name, (words, files) in cases.items():
+        for old in folder.glob("on*"):
+            old.unlink()
+        (folder / "hurt.qcow2").write_bytes(whole[:cluster])
+        said = cowvet(folder, "salvage", *words, "--map", "on.map", "hurt.qcow2", "on")
+        expect(said.code == 2, f"going on, {name}: the first run", said)
+        expect(parse_map(folder / "on.map")[0], f"going on, {name}: nothing was lost", said)
+        # What was read stays as it is: it is not read again.
+        mark = next(at for at in range(0, 1 << 22, CLUSTER) if layers[None][at] == 1)
+        if name == "raw":
+            with open(folder / "on", "r+b") as file:
+                file.seek(mark)
+                file.write(b"mark")
+        said = cowvet(folder, "salvage", "--continue", *words, "--map", "on.map", "hurt.qcow2", "on")
+        expect(said.code == 2, f"going on, {name}: nothing new", said)
+        (folder / "hurt.qcow2").write_bytes(whole)
+        said = cowvet(folder, "salvage", "--continue", *words, "--map", "on.map", "hurt.qcow2", "on")
+        expect(said.code == 0, f"going on, {name}: the second run", said)
+        for layer, file in files.items():
+            lost = parse_map(folder / ("on.map" if layer is None else f"on.map.{layer}"))[0]
+            expect(not lost, f"going on, {name}: {layer} still lacks {lost}", said)
+            ours = (folder / file).read_bytes() if name == "raw" else truth(folder, file)
+            wanted = layers[layer]
+            if name == "raw" and layer is None:
+                wanted = wanted[:mark] + b"mark" + wanted[mark + 4:]
+            expect(ours == wanted, f"going on, {name}: the content of {layer}", said)
+            if name != "raw":
+                expect(run(["qemu-img", "check", file], folder).code == 0, f"going on, {name}: {file} is not sound")
+    (folder / "small.map").write_text("0x0 + 1\n0x0 0x1000 +\n")
+    for arguments, says in ((["on"], "--map"), (["--map", "on.map", "-c", "on"], "-c"), (["--map", "none.map", "on"], "none.map"),
+                            (["--map", "small.map", "on"], "4096 bytes"), (["--map", "on.map", "missing"], "missing"),
+                            (["--map", "on.map", "hurt.qcow2"], "is the image")):
+        wanted = [*(["--snapshots", "none"] if arguments[-1] != "hurt.qcow2" else []), *arguments[:-1], "hurt.qcow2", arguments[-1]]
+        said = cowvet(folder, "salvage", "--continue", *wanted)
+        expect(said.code == 1 and says in said.err, f"going on with {arguments}", said)
+    said = cowvet(folder, "salvage", "--continue", "--map", "on.map", "hurt.qcow2", "on")
+    expect(said.code == 1 and "--snapshots files" in said.err, "going on with snapshots inside the copy", said)
+
+
 def refusals(folder):
     must(["qemu-img", "create", "-q", "-f", "qcow2", "plain.qcow2", "1M"], folder)
     (folder / "there").write_bytes(b"keep me")
@@ -258,6 +308,7 @@ with tempfile.TemporaryDirectory() as scratch:
     shares = damaged_images(folder)
     backed_images(folder)
     kinds(folder)
+    going_on(folder)
     refusals(folder)
 for name, share in shares.items():
     print(f"{share:7.2%}  {name}")

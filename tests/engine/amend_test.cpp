@@ -11,10 +11,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
-
-Bytes filled(std::size_t length, int value) { return Bytes(length, static_cast<std::byte>(value)); }
-base::GuestOffset at(std::uint64_t offset) { return base::GuestOffset{offset}; }
 
 // An image that is opened for writing, closed, checked and opened again.
 class Opened {

@@ -18,7 +18,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 using storage::Event;
 
 struct Operation {

@@ -16,7 +16,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 
 std::uint32_t number(const char* variable, std::uint32_t otherwise) {
   const char* text = std::getenv(variable);

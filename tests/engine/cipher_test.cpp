@@ -12,7 +12,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 
 // Adds the sector's number and the place in it to each byte.
 class Caesar final : public Cipher {

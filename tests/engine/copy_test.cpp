@@ -22,7 +22,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 using Kind = CopyRun::Kind;
 
 // A source of given runs; data is a pattern, and what is compared too.

@@ -16,7 +16,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 using storage::Event;
 
 struct Workload {
@@ -36,8 +35,6 @@ class Crash : public testing::TestWithParam<Workload> {
   std::set<Bytes> seen_;
   int states_ = 0;
 };
-
-Bytes filled(std::size_t length, int value) { return Bytes(length, static_cast<std::byte>(value)); }
 
 void Crash::judge(const Bytes& image, const std::string& when) {
   if (!seen_.insert(image).second) return;
@@ -119,8 +116,6 @@ TEST_P(Crash, leaves_a_sound_image) {
   }
   RecordProperty("states", states_);
 }
-
-base::GuestOffset at(std::uint64_t offset) { return base::GuestOffset{offset}; }
 
 std::vector<Workload> workloads() {
   std::vector<Workload> list;

@@ -16,11 +16,7 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 using storage::Fault;
-
-Bytes filled(std::size_t length, int value) { return Bytes(length, static_cast<std::byte>(value)); }
-base::GuestOffset at(std::uint64_t offset) { return base::GuestOffset{offset}; }
 
 // Does some of everything, stops at nothing, and tells whether an error was seen. `content` follows what succeeded;
 // where something failed, it forgets what it knew.

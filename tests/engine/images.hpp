@@ -41,6 +41,12 @@ class PatternDisk final : public Disk {
 
 using model::findings;
 using model::Leaks;
+using Bytes = std::vector<std::byte>;
+
+[[nodiscard]] inline Bytes filled(std::size_t length, int value) {
+  return Bytes(length, static_cast<std::byte>(value));
+}
+[[nodiscard]] inline base::GuestOffset at(std::uint64_t offset) { return base::GuestOffset{offset}; }
 
 [[nodiscard]] corpus::BuiltImage build(std::string_view recipe);
 

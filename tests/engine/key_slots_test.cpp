@@ -17,7 +17,6 @@ namespace cowvet::engine {
 namespace {
 
 using namespace testing_images;
-using Bytes = std::vector<std::byte>;
 
 Bytes encrypted(format::CryptMethod method = format::CryptMethod::luks) {
   storage::MemoryDevice device{Bytes{}};

@@ -12,12 +12,11 @@ namespace {
 
 using testing_images::content;
 using testing_images::must;
-using Kind = storage::Event::Kind;
 
 class ChangedRawDisk : public testing::Test {
  protected:
-  std::vector<Kind> done() const {
-    std::vector<Kind> kinds;
+  std::vector<storage::Event::Kind> done() const {
+    std::vector<storage::Event::Kind> kinds;
     for (const auto& event : recorder_.events()) kinds.push_back(event.kind);
     return kinds;
   }
@@ -32,14 +31,14 @@ TEST_F(ChangedRawDisk, KeepsItsSpaceWhenZeroedWithoutUnmapping) {
   must(disk_->zero(base::GuestOffset{700}, 3000, Unmap::no));
   std::fill_n(expected_.begin() + 700, 3000, std::byte{0});
   EXPECT_EQ(content(*disk_), expected_);
-  EXPECT_EQ(done(), (std::vector{Kind::zero}));
+  EXPECT_EQ(done(), (std::vector{storage::Event::Kind::zero}));
 }
 
 TEST_F(ChangedRawDisk, GivesSpaceBackWhenZeroedWithUnmapping) {
   must(disk_->zero(base::GuestOffset{700}, 3000, Unmap::yes));
   std::fill_n(expected_.begin() + 700, 3000, std::byte{0});
   EXPECT_EQ(content(*disk_), expected_);
-  EXPECT_EQ(done(), (std::vector{Kind::discard}));
+  EXPECT_EQ(done(), (std::vector{storage::Event::Kind::discard}));
 }
 
 TEST_F(ChangedRawDisk, KeepsItsLengthWhateverIsZeroed) {

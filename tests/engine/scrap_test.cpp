@@ -23,7 +23,6 @@ namespace {
 
 using namespace testing_images;
 using storage::Fault;
-using Bytes = std::vector<std::byte>;
 
 constexpr std::array mark{std::byte{0x53}, std::byte{0x43}, std::byte{0x52}, std::byte{0x50}};
 constexpr std::uint64_t record_at = 8;  // behind the extension's type and length

@@ -79,6 +79,38 @@ TEST(Salvage, what_is_read_at_last_is_not_lost) {
   EXPECT_EQ(retried.recovered(), 1U);
 }
 
+TEST(Salvage, an_earlier_copy_gains_what_was_lost_and_nothing_else_is_read) {
+  Devices devices(recipe);
+  const auto view = must(View::open(devices.image));
+  base::Progress progress;
+  const std::uint64_t data = pieces(view, view.layers()[0]).front().host;
+  const std::uint64_t bad = data + 1024;  // of guest cluster 0
+  storage::MemoryDevice copy;
+  ASSERT_TRUE(engine::create_qcow2(copy, nullptr, {.size = view.layers()[0].size}, progress));
+  const auto disk = must(engine::Qcow2Disk::open(copy, {.writable = true}));
+  const auto salvage_active = [&](const storage::Device& device, const LayerMap* earlier) {
+    const auto understood = must(Understood::open(device, {}, progress));
+    SalvageOptions options;
+    options.earlier = earlier;
+    return must(salvage_layer(understood->readable(), understood->best().layers()[0], *disk, nullptr, options,
+                              progress));
+  };
+  const storage::FaultDevice failing(devices.image, {{.begin = bad, .end = bad + 512, .persistent = true}});
+  const auto first = salvage_active(failing, nullptr);
+  ASSERT_EQ(first.map.bytes(Fate::lost), 512U);
+  // Now that sector can be read, and the rest of its cluster can't any more.
+  const storage::FaultDevice other(devices.image,
+                                   {{.begin = data, .end = bad, .persistent = true},
+                                    {.begin = bad + 512, .end = data + 65536, .persistent = true}});
+  const auto second = salvage_active(other, &first.map);
+  EXPECT_EQ(second.map.bytes(Fate::lost), 0U);
+  EXPECT_EQ(other.strikes(), 0U);
+  EXPECT_TRUE(content(*disk) == content(*must(engine::Qcow2Disk::open(devices.image, {}))));
+  // What is lost still is lost still.
+  const auto third = salvage_active(failing, &first.map);
+  EXPECT_EQ(third.map.bytes(Fate::lost), 512U);
+}
+
 TEST(Salvage, snapshots_say_of_themselves_what_they_said) {
   Devices devices(recipe);
   const auto copied = salvage(devices.image);
