@@ -82,6 +82,35 @@ TEST(Remedies, an_l1_table_that_lies_in_its_own_disk_changes_places_with_the_dat
   EXPECT_EQ(m.errors(), 0U);
 }
 
+TEST(Remedies, a_header_overwritten_in_size_and_table_takes_both_from_the_table) {
+  const Mended m(
+      "image size=4M cluster_size=4K\ndata 0..3\ndata 600\ndamage:\nset header.size = 0x9073c876a9ddc8\n"
+      "set header.l1_size = 0x951a1666\nset header.l1_table_offset = 0x5a00000000003000\n");
+  EXPECT_EQ(m.view().header().v2.size, 4U << 20);
+  EXPECT_EQ(m.shows({0, 3, 600}), "1 4 91");
+}
+
+// The disk's own table was taken for a lost snapshot's, and an empty one made for the disk.
+TEST(Remedies, a_table_that_is_found_with_the_refcounts_is_the_disks) {
+  const Mended m(
+      "image size=1M cluster_size=4K\ndata 0..9\ndamage:\nset header.l1_table_offset = 0x300000df6d\n"
+      "set header.refcount_table_offset = 0x7feb37b19746d\nset header.refcount_table_clusters = 0xfb3719\n"
+      "set header.nb_snapshots = 0x7cf30001\n");
+  EXPECT_EQ(m.shows({0, 4, 9}), "1 5 10");
+  EXPECT_EQ(m.view().layers().size(), 1U);
+}
+
+TEST(Remedies, features_that_the_image_does_not_name_are_none) {
+  const Mended m(
+      "image size=1M cluster_size=4K\nfeature_names\ndata 0..9\ndamage:\nset header.incompatible_features = 0x2d0590b220000000\n");
+  EXPECT_EQ(m.view().header().v3.incompatible_features, 0U);
+}
+
+TEST(Remedies, a_header_that_says_where_its_data_file_is_leads_to_its_tables) {
+  const Mended m("image size=1M cluster_size=4K\ndatafile \"d\"\ndata 0..9\ndamage:\nset header.magic = 0\n");
+  EXPECT_EQ(m.shows({0, 4, 9}), "1 5 10");
+}
+
 TEST(Remedies, entries_that_share_a_cluster_are_told_apart_by_their_neighbours) {
   const Mended m(
       "image size=1M cluster_size=4K\ndata 0..20\ndamage:\nset l2[0][9] = l2[0][1]\n"
