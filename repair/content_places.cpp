@@ -249,8 +249,7 @@ class Search {
   void match(const Expectations& expected, std::span<const std::size_t> all, Pair from, Pair to,
              std::vector<OrderAnswer::Choice>& choices) const {
     const auto places = all.subspan(from.place, to.place - from.place);
-    OrderQuestion question{
-        .things = to.thing - from.thing, .places = places.size(), .left = of_nowhere};
+    OrderQuestion question{.things = to.thing - from.thing, .places = places.size(), .left = of_nowhere};
     if (question.things == 0 || question.places == 0) return;
     if (question.places > most_pairs / question.things) {
       if (question.places != question.things) return;
@@ -339,7 +338,8 @@ Places tables_by_content(Draft& draft, std::span<const std::uint64_t> tables,
     disk.doubt_table(index);
     places.push_back({index * g.span(), std::min((index + 1) * g.span(), disk.size())});
   }
-  return Search(Tables(draft, tables, l1_indices), std::move(disk), std::move(places), draft.progress()).run();
+  return Search(Tables(draft, tables, l1_indices), std::move(disk), std::move(places), draft.progress())
+      .run();
 }
 
 Places clusters_by_content(Draft& draft, std::span<const std::uint64_t> words,
@@ -353,7 +353,8 @@ Places clusters_by_content(Draft& draft, std::span<const std::uint64_t> words,
     disk.doubt_cluster(cluster);
     places.push_back({cluster << g.cluster_bits(), std::min((cluster + 1) << g.cluster_bits(), disk.size())});
   }
-  return Search(Clusters(words, guest_clusters, g), std::move(disk), std::move(places), draft.progress()).run();
+  return Search(Clusters(words, guest_clusters, g), std::move(disk), std::move(places), draft.progress())
+      .run();
 }
 
 }  // namespace cowvet::repair

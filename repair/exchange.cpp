@@ -1,6 +1,7 @@
 // The active L1 table and a cluster of data that lie at each other's places, as a device leaves them that writes to the
-// wrong one: the table is found where nothing refers to it, and leads to data at just that place. Promises: nothing is lost
-// by it, since both clusters stay; done only where the header leads to no L1 table, and the one that was found is the only one.
+// wrong one: the table is found where nothing refers to it, and leads to data at just that place. Promises:
+// nothing is lost by it, since both clusters stay; done only where the header leads to no L1 table, and the
+// one that was found is the only one.
 #include <fmt/format.h>
 
 #include "repair/l1_search.hpp"
@@ -42,9 +43,9 @@ Remedied exchange(Draft& draft) {
   const auto& v2 = draft.header().v2;
   const std::uint64_t entries = g.l1_entries(v2.size), cluster = g.cluster_size();
   const std::uint64_t here = v2.l1_table_offset.raw();
-  if (entries == 0 || entries > v2.l1_size || v2.l1_size * 8ULL > cluster ||
-      !g.aligned(v2.l1_table_offset) || here == 0 || here + cluster > draft.image().size() ||
-      tables_behind(draft, here, entries) != 0 || cut_off(draft, here, entries))
+  if (entries == 0 || entries > v2.l1_size || v2.l1_size * 8ULL > cluster || !g.aligned(v2.l1_table_offset) ||
+      here == 0 || here + cluster > draft.image().size() || tables_behind(draft, here, entries) != 0 ||
+      cut_off(draft, here, entries))
     return {};
   const auto found = search_l1(draft, entries);
   if (!found || found->offset + cluster > draft.image().size() ||
@@ -53,11 +54,11 @@ Remedied exchange(Draft& draft) {
     return {};
   const auto table = draft.bytes(found->offset, cluster), data = draft.bytes(here, cluster);
   if (!base::all_zero(std::span(table).subspan(static_cast<std::size_t>(entries * 8)))) return {};
-  auto* action =
-      draft.may_act("refcount/leak-holds-table"_rule, Consent::choice, swap,
-                    {.where = fmt::format("cluster[{}]", found->offset >> g.cluster_bits()),
-                     .guest = {{base::GuestOffset{0}, v2.size, ""}},
-                     .evidence = "it holds the only L1 table that was found, whose tables lead to it as to data"});
+  auto* action = draft.may_act(
+      "refcount/leak-holds-table"_rule, Consent::choice, swap,
+      {.where = fmt::format("cluster[{}]", found->offset >> g.cluster_bits()),
+       .guest = {{base::GuestOffset{0}, v2.size, ""}},
+       .evidence = "it holds the only L1 table that was found, whose tables lead to it as to data"});
   if (action == nullptr) {
     draft.spare(found->offset >> g.cluster_bits(), 1);
     return {};

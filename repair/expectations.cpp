@@ -162,7 +162,7 @@ bool Expectations::proves(std::uint64_t begin, std::uint64_t end) const {
 }
 
 double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end, std::uint64_t unit) const {
-  double bits = 0, most = 0;      // of the units before `at`, and what was found in the one that begins there
+  double bits = 0, most = 0;  // of the units before `at`, and what was found in the one that begins there
   std::uint64_t at = begin;
   for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i) {
     const double odd = oddity(areas_[i].kind);

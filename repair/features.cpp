@@ -40,16 +40,18 @@ bool unnamed(const Draft& draft, std::uint64_t bits) {
 }
 
 // An unknown incompatible bit is a flipped one when nothing else in the image is new or wrong; several are when the
-// program that made the image did not know them.
+// program that made the image did not know them, or when some are far behind those that there are: features
+// are numbered one after the other.
 Remedied clear_unknown(Draft& draft) {
   const RuleId rule = "feature/incompatible-unknown"_rule;
   const auto& summary = draft.verdict().summary;
   if (!draft.any(rule)) return {};
   const auto grave =
       summary.of(findings::Severity::fatal).findings + summary.of(findings::Severity::error).findings;
+  constexpr unsigned far = 32;
   const auto unknown = draft.header().v3.incompatible_features & format::incompatible_word.reserved_mask;
   const bool alone = grave == summary.of(rule).findings && !draft.any("header/unknown-fields"_rule) &&
-                     ((unknown & (unknown - 1)) == 0 || unnamed(draft, unknown));
+                     ((unknown & (unknown - 1)) == 0 || unknown >> far != 0 || unnamed(draft, unknown));
   if (!alone) return {};
   return clear_bits(draft, rule, Consent::choice,
                     "clear the unknown feature bit: everything reads right without it", incompatible_at,

@@ -98,17 +98,18 @@ Remedied take_size_of_table(Draft& draft, const findings::Finding& why, const L1
   while (used != 0 && words[static_cast<std::size_t>(used - 1)] == 0) --used;
   auto header = draft.header();
   header.v2.size = used * g.span();
-  std::string evidence =
-      fmt::format("the cluster at {:#x} holds the only table that nothing refers to, which leads to {} L2 tables; "
-                  "the disk is at least as large",
-                  found.offset, found.tables);
+  std::string evidence = fmt::format(
+      "the cluster at {:#x} holds the only table that nothing refers to, which leads to {} L2 tables; "
+      "the disk is at least as large",
+      found.offset, found.tables);
   for (const auto& snapshot : analyzer::read_snapshots(draft.image(), header))
     if (const auto disk = snapshot.disk_size_bytes();
         disk && g.l1_entries(*disk) >= used && g.l1_entries(*disk) <= words.size()) {
       header.v2.size = *disk;
-      evidence = fmt::format("the cluster at {:#x} holds the only table that nothing refers to, and the newest "
-                             "snapshot is of a disk of this size",
-                             found.offset);
+      evidence = fmt::format(
+          "the cluster at {:#x} holds the only table that nothing refers to, and the newest "
+          "snapshot is of a disk of this size",
+          found.offset);
     }
   header.v2.l1_size = static_cast<std::uint32_t>(g.l1_entries(header.v2.size));
   header.v2.l1_table_offset = HostOffset{found.offset};
@@ -140,7 +141,8 @@ Remedied find_l1(Draft& draft) {
   const bool uncounted = draft.any("header/l1-size-limit"_rule);
   const std::uint64_t length = uncounted ? g.cluster_size() / 8 : header.v2.l1_size;
   if (entries > format::limits::max_l1_entries ||
-      (uncounted && entries > length && draft.any("header/size-sector-multiple"_rule)))
+      (uncounted && draft.any("header/size-sector-multiple"_rule) &&
+       draft.any("security/virtual-size-bomb"_rule)))
     if (const auto whole = search_l1(draft, length))
       return take_size_of_table(draft, finding, *whole, length);
   if (entries == 0 || entries > format::limits::max_l1_entries) return {};

@@ -18,26 +18,11 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {exchange,
-                            mend_header,
-                            reconnect,
-                            mend_extensions,
-                            mend_luks,
-                            mend_features,
-                            raise_refcounts,
-                            mend_snapshot_entries,
-                            mend_snapshots,
-                            give_size,
-                            mend_bitmaps,
-                            mend_entry_bits,
-                            reattach,
-                            reattach_layers,
-                            reattach_by_content,
-                            separate,
-                            give_up,
-                            mend_refcounts,
-                            mend_copied,
-                            cut_tail,
+constexpr Remedy order[] = {exchange,       mend_header,     reconnect,           mend_extensions,
+                            mend_luks,      mend_features,   raise_refcounts,     mend_snapshot_entries,
+                            mend_snapshots, give_size,       mend_bitmaps,        mend_entry_bits,
+                            reattach,       reattach_layers, reattach_by_content, separate,
+                            give_up,        mend_refcounts,  mend_copied,         cut_tail,
                             clear_marks};
 constexpr unsigned most_rounds = 16;
 

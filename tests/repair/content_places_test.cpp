@@ -96,7 +96,7 @@ TEST(Expectations, says_of_the_ground_only_where_nothing_else_is_known) {
 // Areas at random, as file systems tell them, in [0, end).
 Expectations some_areas(std::mt19937& lot, std::uint64_t end) {
   Expectations expected({{0, end}});
-  constexpr Area::Kind kinds[] = {Area::Kind::stored, Area::Kind::used,  Area::Kind::held,
+  constexpr Area::Kind kinds[] = {Area::Kind::stored, Area::Kind::used, Area::Kind::held,
                                   Area::Kind::zeros,  Area::Kind::free, Area::Kind::perhaps};
   for (unsigned i = 0; i < 1 + lot() % 5; ++i) {
     const std::uint64_t begin = lot() % end, length = 1 + lot() % (lot() % 3 == 0 ? end : 700);
@@ -144,7 +144,8 @@ TEST(ContentPlaces, what_need_not_be_weighed_decides_nothing) {
     const auto expected = some_areas(lot, end);
     std::vector<Bytes> things(1 + lot() % 3, Bytes(length));
     for (auto& thing : things)
-      for (std::size_t i = lot() % length, n = lot() % 300; n > 0 && i < length; ++i, --n) thing[i] = std::byte{7};
+      for (std::size_t i = lot() % length, n = lot() % 300; n > 0 && i < length; ++i, --n)
+        thing[i] = std::byte{7};
     const auto answer = [&](std::span<const std::size_t> places) {
       OrderQuestion q{.things = things.size(), .places = places.size(), .left = -12};
       for (const auto& thing : things)

@@ -102,7 +102,8 @@ TEST(Remedies, a_table_that_is_found_with_the_refcounts_is_the_disks) {
 
 TEST(Remedies, features_that_the_image_does_not_name_are_none) {
   const Mended m(
-      "image size=1M cluster_size=4K\nfeature_names\ndata 0..9\ndamage:\nset header.incompatible_features = 0x2d0590b220000000\n");
+      "image size=1M cluster_size=4K\nfeature_names\ndata 0..9\ndamage:\nset header.incompatible_features = "
+      "0x2d0590b220000000\n");
   EXPECT_EQ(m.view().header().v3.incompatible_features, 0U);
 }
 
