@@ -38,7 +38,7 @@ class HeldTables {
         walk_.visit_l1([&](std::uint64_t index, std::span<const L1Entry> entries) { look(index, entries); });
     if (!done) return done;
     if (done = keep_counted(); !done) return done;
-    for (auto& [cluster, finding] : lost_) image_.report(std::move(finding));
+    for (auto& [cluster, lost] : lost_) image_.report(std::move(lost.finding));
     if (!lost_.empty()) image_.doubt("an L1 entry was lost, so clusters have an owner that is not counted");
     for (const auto& mismatch : held_) report_others(mismatch);
     return {};
@@ -80,14 +80,16 @@ class HeldTables {
   // A layer that lost its entry is still counted in all that the table names.
   base::Result<void> keep_counted() {
     std::vector<std::uint64_t> clusters;
-    for (const auto& [cluster, finding] : lost_) clusters.push_back(cluster);
+    for (const auto& [cluster, lost] : lost_) clusters.push_back(cluster);
     const auto holdings = holdings_of(image_, walk_, metadata_, refcounts_, clusters);
     if (!holdings) return std::unexpected(holdings.error());
     for (std::size_t i = 0; i < clusters.size(); ++i) {
       const auto& holding = (*holdings)[i];
-      // Without entries, and with zeros only over nothing, there is nothing that a layer could have lost.
+      // Without entries, and with zeros only over nothing, there is nothing that a layer could have lost. Zeros
+      // over a backing file are no evidence either where a write that was stopped leaves the same.
       const bool nothing = holding.owned == 0 && holding.lost == 0 &&
-                           (holding.entries == 0 || !image_.backing_name) && !walk_.rules().external_data;
+                           (holding.entries == 0 || !image_.backing_name || lost_.at(clusters[i]).given_up) &&
+                           !walk_.rules().external_data;
       if (nothing || holding.uncounted()) lost_.erase(clusters[i]);
     }
     return {};
@@ -122,7 +124,16 @@ class HeldTables {
         "must not "
         "be lowered",
         naming_.l1_entry(trees[holder], index), f.where, empty.size() > 1 ? "and others are" : "is");
-    lost_.emplace(cluster, std::move(f));
+    const bool given_up = mismatch.stored == mismatch.label.refs + 1 && !trees[empty.front()].active &&
+                          !held_by_active(cluster, entries);
+    lost_.emplace(cluster, Lost{std::move(f), given_up});
+  }
+
+  [[nodiscard]] bool held_by_active(std::uint64_t cluster, std::span<const L1Entry> entries) const {
+    const auto& trees = walk_.trees();
+    for (std::uint32_t t = 0; t < entries.size(); ++t)
+      if (trees[t].active && g_.cluster_of(entries[t].offset()).raw() == cluster) return true;
+    return false;
   }
 
   // What is left of a run without the tables that an entry was lost of.
@@ -138,6 +149,13 @@ class HeldTables {
     }
   }
 
+  struct Lost {
+    Finding finding;
+    // The active layer may have shared the table and written a copy of its own: a crash then leaves it counted for
+    // the active layer still, and what snapshots miss they never had. An L1 table of a snapshot is written once.
+    bool given_up = false;
+  };
+
   Image& image_;
   MappingWalk& walk_;
   const MetadataMap& metadata_;
@@ -146,7 +164,7 @@ class HeldTables {
   const Scrap& scrap_;
   const format::Geometry g_;
   Naming naming_;
-  std::map<std::uint64_t, Finding> lost_;  // by the table's cluster
+  std::map<std::uint64_t, Lost> lost_;  // by the table's cluster
 };
 
 }  // namespace

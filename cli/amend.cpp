@@ -22,7 +22,7 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct AmendRequest {
   std::string image, format;
   std::vector<std::string> lists;
   bool progress = false, quiet = false, force = false;
@@ -30,10 +30,10 @@ struct Request {
   OverlayGuard guard;
 };
 
-struct Word {
+struct OptionWord {
   std::string_view name, value, help;
 };
-constexpr auto words_known = std::to_array<Word>({
+constexpr auto words_known = std::to_array<OptionWord>({
     {"backing_file", "<str>", "File name of a base image"},
     {"backing_fmt", "<str>", "Image format of the base image"},
     {"compat", "<str>", "Compatibility level (v2 [0.10] or v3 [1.1])"},
@@ -81,7 +81,7 @@ base::Result<OptionWords> gather(const std::vector<std::string>& lists) {
         return base::fail(
             ErrorKind::usage,
             fmt::format("'{}' can only be chosen when an image is created: convert it into a new one", name));
-      if (std::ranges::find(words_known, name, &Word::name) == words_known.end())
+      if (std::ranges::find(words_known, name, &OptionWord::name) == words_known.end())
         return base::fail(ErrorKind::usage, fmt::format("there is no option '{}': see cowvet amend -o help "
                                                         "-f qcow2",
                                                         base::escape(name)));
@@ -151,7 +151,7 @@ base::Result<void> check(const Amendment& a, const engine::Qcow2Disk& disk) {
   return check_keys(a, disk);
 }
 
-base::Result<void> amend_keys(const Amendment& a, const Request& request, engine::Qcow2Disk& disk) {
+base::Result<void> amend_keys(const Amendment& a, const AmendRequest& request, engine::Qcow2Disk& disk) {
   const auto secrets = request.disk.secrets();
   if (!secrets) return std::unexpected(secrets.error());
   const auto find = [&](const std::optional<std::string>& id) -> base::Result<std::optional<std::string>> {
@@ -180,7 +180,7 @@ base::Result<void> amend_keys(const Amendment& a, const Request& request, engine
 }
 
 // In an order in which each step finds what it needs: version 3 comes first and version 2 last.
-base::Result<void> apply(const Amendment& a, const Request& request, engine::Qcow2Disk& disk,
+base::Result<void> apply(const Amendment& a, const AmendRequest& request, engine::Qcow2Disk& disk,
                          base::Progress& progress) {
   base::Result<void> done;
   if (a.version == 3U) done = disk.set_version(3);
@@ -196,7 +196,7 @@ base::Result<void> apply(const Amendment& a, const Request& request, engine::Qco
   return done;
 }
 
-base::Result<void> amend_as(Request& request) {
+base::Result<void> amend_as(AmendRequest& request) {
   if (auto known = check_cache_mode(request.disk.cache); !known) return known;
   if (request.disk.image_options && !request.format.empty())
     return refuse("the format is part of the option list: leave -f out");
@@ -234,7 +234,7 @@ bool asks_for_help(const std::vector<std::string>& lists) {
 }  // namespace
 
 Exit amend(std::span<char* const> words, Console& console) {
-  Request request;
+  AmendRequest request;
   Arguments arguments(
       "amend", "Changes the options of an image that exists.",
       "  cowvet amend -o compat=1.1,lazy_refcounts=on disk.qcow2\n"

@@ -24,11 +24,11 @@ namespace {
 using base::ErrorKind;
 
 constexpr std::uint64_t most_requests = INT32_MAX;
-constexpr std::uint64_t most_bytes = INT32_MAX;   // of a request
-constexpr std::uint64_t part_bytes = 4ULL << 20;  // carried out at once, so that buffers stay small
-constexpr std::size_t requests_at_once = 128;     // that a thread takes before it asks for more
+constexpr std::uint64_t most_request_bytes = INT32_MAX;  // of a request
+constexpr std::uint64_t bench_part_bytes = 4ULL << 20;   // carried out at once, so that buffers stay small
+constexpr std::size_t requests_at_once = 128;            // that a thread takes before it asks for more
 
-struct Request {
+struct BenchRequest {
   std::string image, format, aio;
   DiskWords words;
   OverlayGuard guard;
@@ -37,15 +37,16 @@ struct Request {
   bool write = false, random = false, quiet = false, native = false, no_drain = false;
 };
 
-base::Result<void> settle(Request& r) {
+base::Result<void> settle(BenchRequest& r) {
   const auto wrong = [](std::string what) { return base::fail(ErrorKind::usage, std::move(what)); };
   r.size = r.size.value_or(4096);
   if (r.step.value_or(0) == 0) r.step = r.size;
   r.offset = r.offset.value_or(0);
   if (r.count > most_requests) return wrong("Invalid request count specified");
   if (r.depth == 0 || r.depth > most_requests) return wrong("Invalid queue depth specified");
-  if (*r.size > most_bytes) return wrong("Invalid buffer size specified. Must be between 0 and 2147483647.");
-  if (*r.step > most_bytes) return wrong("Invalid step size specified");
+  if (*r.size > most_request_bytes)
+    return wrong("Invalid buffer size specified. Must be between 0 and 2147483647.");
+  if (*r.step > most_request_bytes) return wrong("Invalid step size specified");
   if (r.pattern > 0xff) return wrong("Invalid pattern byte specified");
   if (r.flush_interval != 0 && !r.write) return wrong("--flush-interval is only available in write tests");
   if (r.flush_interval != 0 && r.flush_interval < r.depth)
@@ -60,7 +61,7 @@ base::Result<void> settle(Request& r) {
 // of a request.
 class Places {
  public:
-  Places(const Request& r, std::uint64_t disk)
+  Places(const BenchRequest& r, std::uint64_t disk)
       : first_(*r.offset), step_(*r.step), size_(*r.size), disk_(disk), random_(r.random), seed_(r.seed) {}
 
   [[nodiscard]] std::uint64_t of(std::uint64_t number) const {
@@ -103,12 +104,12 @@ base::Result<void> in_parts(std::uint64_t at, std::uint64_t size, std::uint64_t 
   return {};
 }
 
-std::vector<std::byte> buffer_for(const Request& r) {
-  return std::vector<std::byte>(static_cast<std::size_t>(std::min(*r.size, part_bytes)),
+std::vector<std::byte> buffer_for(const BenchRequest& r) {
+  return std::vector<std::byte>(static_cast<std::size_t>(std::min(*r.size, bench_part_bytes)),
                                 static_cast<std::byte>(r.pattern));
 }
 
-base::Result<void> run_reads(const Request& r, const engine::Disk& disk, base::Progress& progress) {
+base::Result<void> run_reads(const BenchRequest& r, const engine::Disk& disk, base::Progress& progress) {
   const Places places(r, disk.size());
   const auto jobs = static_cast<unsigned>(std::min<std::uint64_t>(base::default_jobs(), r.depth));
   std::mutex mutex;
@@ -134,7 +135,7 @@ base::Result<void> run_reads(const Request& r, const engine::Disk& disk, base::P
   return outcome;
 }
 
-base::Result<void> run_writes(const Request& r, engine::Disk& disk, base::Progress& progress) {
+base::Result<void> run_writes(const BenchRequest& r, engine::Disk& disk, base::Progress& progress) {
   const Places places(r, disk.size());
   const bool each_durable = r.words.cache == "writethrough" || r.words.cache == "directsync";
   auto buffer = buffer_for(r);
@@ -149,7 +150,7 @@ base::Result<void> run_writes(const Request& r, engine::Disk& disk, base::Progre
   return {};
 }
 
-base::Result<void> bench_as(const Request& r, Console& console) {
+base::Result<void> bench_as(const BenchRequest& r, Console& console) {
   if (r.write)
     if (auto free = refuse_with_overlays(r.image, r.words.image_options, r.guard); !free) return free;
   auto image = open_disk(r.image, r.words, {.format = image_format(r.format), .writable = r.write});
@@ -191,7 +192,7 @@ base::Result<void> bench_as(const Request& r, Console& console) {
 }  // namespace
 
 Exit bench(std::span<char* const> words, Console& console) {
-  Request request;
+  BenchRequest request;
   Arguments arguments(
       "bench", "Measures how fast an image is read or written, as qemu-img bench does.",
       "  cowvet bench disk.qcow2                             # 75000 reads of 4 KiB\n"

@@ -22,7 +22,7 @@ struct Step {
   std::string source;  // of a merge
 };
 
-struct Request {
+struct BitmapRequest {
   std::string image, name, format, source_file, source_format;
   std::vector<Step> steps;
   std::optional<std::uint64_t> granularity;
@@ -45,7 +45,7 @@ std::string_view word_of(Action action) {
   __builtin_unreachable();
 }
 
-base::Result<void> consider(const Request& request) {
+base::Result<void> consider(const BitmapRequest& request) {
   if (request.steps.empty())
     return base::fail(ErrorKind::usage,
                       "nothing to do: give at least one of --add, --remove, --clear, --enable, --disable and "
@@ -68,7 +68,7 @@ std::uint64_t usual_granularity(const engine::Qcow2Disk& disk) {
   return std::clamp(disk.geometry().cluster_size(), least, most);
 }
 
-base::Result<void> take(const Step& step, const Request& request, engine::Qcow2Disk& disk,
+base::Result<void> take(const Step& step, const BitmapRequest& request, engine::Qcow2Disk& disk,
                         const engine::Qcow2Disk& source) {
   const auto& name = request.name;
   switch (step.action) {
@@ -89,13 +89,13 @@ std::unexpected<base::Error> no_bitmaps() {
   return base::fail(ErrorKind::usage, "a raw image can't hold bitmaps: convert it to qcow2");
 }
 
-bool same_file(engine::OpenImage& a, engine::OpenImage& b) {
+bool same_image(engine::OpenImage& a, engine::OpenImage& b) {
   const auto first = a.device().identity();
   const auto second = b.device().identity();
   return first && second && first->device == second->device && first->inode == second->inode;
 }
 
-base::Result<void> bitmap_as(const Request& request) {
+base::Result<void> bitmap_as(const BitmapRequest& request) {
   if (auto fine = consider(request); !fine) return fine;
   std::unique_ptr<engine::OpenImage> other;
   if (!request.source_file.empty()) {
@@ -114,7 +114,7 @@ base::Result<void> bitmap_as(const Request& request) {
       open_disk(request.image, request.disk,
                 {.format = image_format(request.format), .writable = true, .no_backing = true});
   if (!image) return std::unexpected(image.error());
-  if (other && same_file(*other, **image))
+  if (other && same_image(*other, **image))
     return base::fail(ErrorKind::usage, "-b names the image itself: leave it out");
   auto* const disk = (*image)->qcow2();
   if (disk == nullptr || (other && other->qcow2() == nullptr)) return no_bitmaps();
@@ -132,7 +132,7 @@ base::Result<void> bitmap_as(const Request& request) {
 }  // namespace
 
 Exit bitmap(std::span<char* const> words, Console& console) {
-  Request request;
+  BitmapRequest request;
   Arguments arguments(
       "bitmap",
       "Adds, removes and changes an image's persistent dirty bitmaps, step by step as they are given.",

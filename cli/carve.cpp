@@ -19,14 +19,14 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct CarveRequest {
   std::string image, out, map, format = "qcow2";
   std::uint64_t number = 0;
   bool progress = false, quiet = false;
   DiskWords disk;
 };
 
-base::Result<reports::CarveReport::Extracted> extract(const Request& r, const repair::Carving& carving,
+base::Result<reports::CarveReport::Extracted> extract(const CarveRequest& r, const repair::Carving& carving,
                                                       base::Progress& progress) {
   if (r.number > carving.disks().size())
     return about_file(r.image,
@@ -54,7 +54,7 @@ base::Result<reports::CarveReport::Extracted> extract(const Request& r, const re
   return reports::CarveReport::Extracted{static_cast<std::size_t>(r.number), r.out, std::move(done->map)};
 }
 
-base::Result<reports::CarveReport> carve_as(const Request& r) {
+base::Result<reports::CarveReport> carve_as(const CarveRequest& r) {
   base::Progress progress;
   const StopOnSignal stop(progress);
   const auto device = file_opener(r.disk)(r.image, false);
@@ -75,7 +75,7 @@ base::Result<reports::CarveReport> carve_as(const Request& r) {
 }  // namespace
 
 Exit carve(std::span<char* const> words, Console& console) {
-  Request r;
+  CarveRequest r;
   std::string output = "human";
   Arguments arguments(
       "carve",

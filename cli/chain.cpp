@@ -23,7 +23,7 @@ namespace {
 
 using findings::Severity;
 
-struct Request {
+struct ChainRequest {
   Shared shared;
   analyzer::GraphOptions graph;
   std::vector<std::string> names, xml;
@@ -33,7 +33,7 @@ struct Request {
 };
 
 // All images, several at once, each on one core: many small ones are the rule.
-void check_all(const Request& request, reports::ChainReport& report, base::Progress& progress) {
+void check_all(const ChainRequest& request, reports::ChainReport& report, base::Progress& progress) {
   std::vector<std::size_t> due;
   const auto& nodes = report.graph.nodes;
   for (std::size_t i = 0; i < nodes.size(); ++i)
@@ -67,7 +67,7 @@ Exit outcome_of(const reports::ChainReport& report, Severity fails) {
 }
 
 // Everything but the checks of the images.
-base::Result<reports::ChainReport> examine_chain(const Request& request) {
+base::Result<reports::ChainReport> examine_chain(const ChainRequest& request) {
   const auto open = [&](const std::string& file) { return open_quietly(file, request.shared); };
   reports::ChainReport report;
   if (!request.xml.empty()) {
@@ -89,7 +89,7 @@ base::Result<reports::ChainReport> examine_chain(const Request& request) {
 }  // namespace
 
 Exit chain(std::span<char* const> words, Console& console) {
-  Request request;
+  ChainRequest request;
   Arguments arguments(
       "chain",
       "Says what images stand on and what stands on them, and whether all of it fits together and is sound.",

@@ -20,18 +20,32 @@ namespace {
 
 using base::ErrorKind;
 
-// Bytes free where a file lies, which a link may lead to; nothing where that can't be told.
-std::optional<std::uint64_t> available(const std::string& file) {
-  std::error_code error;
-  const auto space = std::filesystem::space(file, error);
-  return error ? std::nullopt : std::optional<std::uint64_t>(space.available);
-}
-
 std::vector<reports::EditedLayer> layers(const std::vector<engine::LayerState>& states) {
   std::vector<reports::EditedLayer> list;
   for (const auto& state : states)
     list.push_back({state.file, std::string(engine::format_word(state.format)), state.size});
   return list;
+}
+
+// All that belongs to the chain before the operation.
+std::vector<std::string> files_of(const reports::ChainEditReport& report) {
+  std::vector<std::string> files;
+  for (const auto& layer : report.before) files.push_back(layer.file);
+  files.insert(files.end(), report.unused.begin(), report.unused.end());
+  return files;
+}
+
+base::Result<void> add_dependents(reports::ChainEditReport& report, const OverlayGuard& guard) {
+  auto known = files_of(report);
+  auto files = report.changed;
+  files.insert(files.end(), report.invalid.begin(), report.invalid.end());
+  for (std::size_t i = 0; i < files.size(); ++i) {  // it grows
+    const auto overlays = overlays_apart(files[i], guard, known);
+    if (!overlays) return about_file(files[i], overlays.error());
+    for (auto* const list : {&known, &files, &report.invalid})
+      list->insert(list->end(), overlays->begin(), overlays->end());
+  }
+  return {};
 }
 
 // Files of one file system share its space.
@@ -100,19 +114,28 @@ reports::ChainEditReport report_of(std::string_view operation, const engine::Edi
                                   .invalid = plan.invalid,
                                   .unused = plan.unused,
                                   .hazards = plan.hazards};
-  for (const auto& need : plan.needs) report.needs.push_back({need.file, need.bytes, available(need.file)});
+  for (const auto& need : plan.needs)
+    report.needs.push_back({need.file, need.bytes, available_for(need.file)});
   return report;
 }
 
-void print_report(const reports::ChainEditReport& report, const EditWords& words, Console& console) {
+// The file may be a link that leads elsewhere.
+std::optional<std::uint64_t> available_for(const std::string& file) {
+  std::error_code error;
+  auto space = std::filesystem::space(file, error);
+  if (error) space = std::filesystem::space(std::filesystem::absolute(file, error).parent_path(), error);
+  return error ? std::nullopt : std::optional<std::uint64_t>(space.available);
+}
+
+base::Result<void> print_report(reports::ChainEditReport report, const EditWords& words, Console& console) {
+  if (auto added = add_dependents(report, words.guard); !added) return added;
   console.print(words.output == "json" ? chain_edit_json(report) : chain_edit_text(report));
+  return {};
 }
 
 base::Result<void> spare_overlays(const reports::ChainEditReport& report, const EditWords& words) {
   if (words.force) return {};
-  std::vector<std::string> chain;
-  for (const auto& layer : report.before) chain.push_back(layer.file);
-  chain.insert(chain.end(), report.unused.begin(), report.unused.end());
+  const auto chain = files_of(report);
   for (const auto* const list : {&report.changed, &report.invalid})
     for (const auto& file : *list)
       if (auto spared = refuse_with_overlays(file, false, words.guard, chain); !spared) {
@@ -126,7 +149,8 @@ base::Result<bool> perform(std::string_view operation, engine::ChainEdit& edit, 
                            Console& console) {
   const auto report = report_of(operation, edit.plan());
   if (words.dry_run) {
-    print_report(report, words, console);
+    if (auto printed = print_report(report, words, console); !printed)
+      return std::unexpected(printed.error());
     return false;
   }
   // Whose place is taken asks nobody.

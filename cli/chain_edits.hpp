@@ -41,7 +41,11 @@ struct OpenedChain {
                                                    const DiskWords& words, bool no_backing = false);
 
 [[nodiscard]] reports::ChainEditReport report_of(std::string_view operation, const engine::EditPlan& plan);
-void print_report(const reports::ChainEditReport& report, const EditWords& words, Console& console);
+// For --dry-run. Overlays apart from the chain that would show something else are named as invalid, too.
+[[nodiscard]] base::Result<void> print_report(reports::ChainEditReport report, const EditWords& words,
+                                              Console& console);
+// Bytes free where a file lies, or will lie; nothing where that can't be told.
+[[nodiscard]] std::optional<std::uint64_t> available_for(const std::string& file);
 
 // Error usage: overlays that are no part of the chain would show something else, or be invalid.
 [[nodiscard]] base::Result<void> spare_overlays(const reports::ChainEditReport& report,

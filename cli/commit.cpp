@@ -14,14 +14,14 @@ namespace cowvet::cli {
 
 namespace {
 
-struct Request {
+struct CommitRequest {
   std::string image, format, base, top, backing_name;
   bool keep = false;
   DiskWords disk;
   EditWords edit;
 };
 
-base::Result<void> commit_as(const Request& request, Console& console) {
+base::Result<void> commit_as(const CommitRequest& request, Console& console) {
   auto chain = open_chain(request.image, request.format, request.disk);
   if (!chain) return about_file(request.image, std::move(chain.error()));
   engine::CommitRequest wanted;
@@ -50,7 +50,7 @@ base::Result<void> commit_as(const Request& request, Console& console) {
 }  // namespace
 
 Exit commit(std::span<char* const> words, Console& console) {
-  Request request;
+  CommitRequest request;
   Arguments arguments(
       "commit",
       "Writes what an overlay holds into its backing file; or a range of a chain into any layer below it.",

@@ -21,14 +21,14 @@ namespace {
 using base::ErrorKind;
 using Difference = engine::Comparison::Difference;
 
-struct Request {
+struct CompareRequest {
   std::array<std::string, 2> files, formats;
   std::uint64_t jobs = base::default_jobs();
   bool strict = false, progress = false, quiet = false;
   DiskWords disk;
 };
 
-base::Result<std::unique_ptr<engine::OpenImage>> open(const Request& request, std::size_t which) {
+base::Result<std::unique_ptr<engine::OpenImage>> open(const CompareRequest& request, std::size_t which) {
   const auto& format = request.formats[which];
   if (!format.empty() && format != "qcow2" && format != "raw")
     return base::fail(ErrorKind::usage,
@@ -54,7 +54,7 @@ std::string told(const engine::Comparison& comparison, bool same_size) {
   __builtin_unreachable();
 }
 
-Exit compare_as(const Request& request, Console& console) {
+Exit compare_as(const CompareRequest& request, Console& console) {
   std::array<std::unique_ptr<engine::OpenImage>, 2> images;
   for (const std::size_t i : {0U, 1U}) {
     auto image = open(request, i);
@@ -83,7 +83,7 @@ Exit compare_as(const Request& request, Console& console) {
 }  // namespace
 
 Exit compare(std::span<char* const> words, Console& console) {
-  Request request;
+  CompareRequest request;
   Arguments arguments(
       "compare",
       "Says whether two images show the same disk. Exit codes: 0 the same, 1 different (or wrong arguments), "

@@ -18,7 +18,7 @@ using base::ErrorKind;
 
 constexpr std::uint64_t most_zero_unit = 16 << 20;
 
-struct Request {
+struct ConvertRequest {
   std::vector<std::string> files;  // sources, and the target behind them
   std::string format, target_format, snapshot, backing, backing_format, threads;
   std::vector<std::string> words;
@@ -32,7 +32,7 @@ struct Request {
 };
 
 // What contradicts itself, whatever the images are. Empty: nothing.
-std::string contradiction(const Request& r) {
+std::string contradiction(const ConvertRequest& r) {
   const bool several = r.files.size() > 2;
   if (r.files.size() < 2) return "name an image, and the file to make of it";
   if (r.compress && !r.target_options && r.target_format != "qcow2")
@@ -58,7 +58,7 @@ std::string contradiction(const Request& r) {
   return {};
 }
 
-base::Result<unsigned> threads_of(const Request& r) {
+base::Result<unsigned> threads_of(const ConvertRequest& r) {
   if (r.threads.empty()) return 0U;
   unsigned number = 0;
   const char* const end = r.threads.data() + r.threads.size();
@@ -73,7 +73,7 @@ std::unexpected<base::Error> about_convert(base::Error error) {
   return std::unexpected(std::move(error));
 }
 
-base::Result<void> open_sources(const Request& r, Conversion& c) {
+base::Result<void> open_sources(const ConvertRequest& r, Conversion& c) {
   for (const auto& file : std::span(r.files).first(r.files.size() - 1)) {
     auto image = open_snapshot(
         file, r.disks, {.format = image_format(r.format), .cache_bytes = source_cache_bytes}, r.snapshot);
@@ -87,7 +87,7 @@ base::Result<void> open_sources(const Request& r, Conversion& c) {
   return {};
 }
 
-base::Result<void> read_words(const Request& r, Conversion& c) {
+base::Result<void> read_words(const ConvertRequest& r, Conversion& c) {
   if (const auto wrong = contradiction(r); !wrong.empty()) return base::fail(ErrorKind::usage, wrong);
   const auto threads = threads_of(r);
   if (!threads) return std::unexpected(threads.error());
@@ -128,7 +128,7 @@ base::Result<void> read_words(const Request& r, Conversion& c) {
   return {};
 }
 
-base::Result<void> convert_as(Request& r, Console& console) {
+base::Result<void> convert_as(ConvertRequest& r, Console& console) {
   if (r.target_format.empty() && !r.target_options) r.target_format = "raw";
   Conversion c(r.target_format != "raw");
   if (auto read = read_words(r, c); !read) return about_convert(std::move(read.error()));
@@ -139,7 +139,7 @@ base::Result<void> convert_as(Request& r, Console& console) {
 }  // namespace
 
 Exit convert(std::span<char* const> words, Console& console) {
-  Request r;
+  ConvertRequest r;
   Arguments arguments("convert", "Copies the content of images into another one, as qemu-img convert does.",
                       "  cowvet convert -O qcow2 disk.raw disk.qcow2\n"
                       "  cowvet convert -c -O qcow2 -o compression_type=zstd disk.qcow2 small.qcow2\n"

@@ -19,7 +19,7 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct CreateRequest {
   NewImage image;
   std::string size, backing, backing_format;
   std::vector<std::string> words, objects;
@@ -27,7 +27,7 @@ struct Request {
   OverlayGuard guard;
 };
 
-base::Result<void> create_as(const Request& request, Console& console) {
+base::Result<void> create_as(const CreateRequest& request, Console& console) {
   CreationWords words(request.image.format == "qcow2");
   Secrets secrets;
   for (const auto& object : request.objects)
@@ -64,7 +64,7 @@ base::Result<void> create_as(const Request& request, Console& console) {
 }  // namespace
 
 Exit create(std::span<char* const> words, Console& console) {
-  Request request;
+  CreateRequest request;
   request.image.unsafe_hint = " (-u does without it)";
   Arguments arguments(
       "create", "Makes a new image, as qemu-img create does.",

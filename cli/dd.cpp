@@ -15,7 +15,7 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct DdRequest {
   std::vector<std::string> operands;
   std::string format, target_format = "raw";
   DiskWords disks;
@@ -37,7 +37,7 @@ base::Result<void> number(std::string_view name, const std::string& value, std::
   return {};
 }
 
-base::Result<void> read_operands(Request& r) {
+base::Result<void> read_operands(DdRequest& r) {
   constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
   for (const auto& operand : r.operands) {
     const auto mark = operand.find('=');
@@ -67,7 +67,7 @@ base::Result<void> read_operands(Request& r) {
   return {};
 }
 
-base::Result<void> dd_as(Request& r, Console& console) {
+base::Result<void> dd_as(DdRequest& r, Console& console) {
   const auto about_dd = [](base::Error error) {
     error.message = "dd: " + error.message;
     return std::unexpected(std::move(error));
@@ -104,7 +104,7 @@ base::Result<void> dd_as(Request& r, Console& console) {
 }  // namespace
 
 Exit dd(std::span<char* const> words, Console& console) {
-  Request r;
+  DdRequest r;
   Arguments arguments(
       "dd", "Copies a part of an image into a new one, as qemu-img dd does.",
       "  cowvet dd if=disk.qcow2 of=mbr.raw count=1\n"

@@ -14,14 +14,14 @@ namespace {
 
 constexpr std::string_view prompt = "qemu-io> ";
 
-struct Request {
+struct IoRequest {
   IoOpening how;
   std::vector<std::string> commands;
   std::string file, discard, aio, trace;
   bool no_cache = false, native = false, copy_on_read = false, misalign = false;
 };
 
-base::Result<void> settle(Request& request) {
+base::Result<void> settle(IoRequest& request) {
   auto& how = request.how;
   if (request.no_cache) how.words.cache = "none";
   if (!how.words.cache.empty() && !known_cache_mode(how.words.cache))
@@ -49,7 +49,7 @@ bool run_input(IoSession& session) {
   return fine;
 }
 
-Exit run_request(Request& request, Console& console) {
+Exit run_request(IoRequest& request, Console& console) {
   if (const auto fine = settle(request); !fine) {
     console.complain(fine.error().message);
     return Exit::failed;
@@ -82,7 +82,7 @@ Exit run_request(Request& request, Console& console) {
 }  // namespace
 
 Exit io(std::span<char* const> words, Console& console) {
-  Request request;
+  IoRequest request;
   auto& how = request.how;
   Arguments arguments("io",
                       "Reads and writes a disk in qemu-io's command language; without -c, commands are read "

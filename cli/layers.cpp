@@ -51,9 +51,27 @@ base::Result<engine::CreateOptions> like(engine::OpenImage& image, const OpenedC
   return options;
 }
 
+// What making the overlay would do.
+base::Result<void> tell_overlay(const std::string& overlay, engine::OpenImage& image,
+                                const engine::CreateOptions& options, const EditWords& edit,
+                                Console& console) {
+  if (storage::look_at(overlay).kind != storage::PathState::Kind::missing)
+    return about_file(overlay, {ErrorKind::usage,
+                                "there is such a file already: give another name, or remove it first", 0});
+  const auto takes = engine::measure_qcow2(options, 0);
+  if (!takes) return about_file(overlay, takes.error());
+  engine::EditPlan plan;
+  for (engine::OpenImage* layer : engine::layers_of(image)) plan.before.push_back(engine::state_of(*layer));
+  plan.after = plan.before;
+  plan.after.insert(plan.after.begin(), {overlay, engine::ImageFormat::qcow2, options.size});
+  plan.needs.push_back({overlay, takes->required});
+  return print_report(report_of("snapshot", plan), edit, console);
+}
+
 }  // namespace
 
-base::Result<void> make_overlay(const NewOverlay& wanted, const DiskWords& words, Console& console) {
+base::Result<void> make_overlay(const NewOverlay& wanted, const DiskWords& words, const EditWords& edit,
+                                Console& console) {
   const auto chain = open_chain(wanted.image, wanted.format, words);
   if (!chain) return about_file(wanted.image, chain.error());
   auto& image = *chain->image;
@@ -65,13 +83,14 @@ base::Result<void> make_overlay(const NewOverlay& wanted, const DiskWords& words
   if (!options) return about_file(image.file(), options.error());
   options->backing_file = name_in(wanted.file, image.file());
   if (auto fine = engine::check_options(*options); !fine) return about_file(wanted.file, fine.error());
+  if (edit.dry_run) return tell_overlay(wanted.file, image, *options, edit, console);
   const auto file = storage::NewFile::begin(wanted.file);
   if (!file) return about_file(wanted.file, file.error());
   base::Progress progress;
   auto made = engine::create_qcow2((*file)->device(), nullptr, *options, progress);
   if (made) made = (*file)->publish();
   if (!made) return about_file(wanted.file, made.error());
-  if (!wanted.quiet)
+  if (!edit.quiet)
     console.print(fmt::format("Overlay made: {}, with the backing file {}.\n", base::escape(wanted.file),
                               base::escape(*options->backing_file)));
   return {};
@@ -156,6 +175,11 @@ base::Result<void> delete_layer(const DeletedLayer& wanted, const DiskWords& wor
     const auto done = perform(down ? "commit" : "pull", **edit, words_of_edit, console);
     if (!done) return std::unexpected(done.error());
     if (!*done) return {};
+  }
+  if (words_of_edit.dry_run) {
+    console.print(fmt::format("{} is no layer of the chain any more{}.\n", base::escape(its_file),
+                              wanted.remove ? ": its file would be removed" : ""));
+    return {};
   }
   if (wanted.remove)
     if (auto removed = remove_file(its_file); !removed) return removed;

@@ -14,11 +14,10 @@ namespace cowvet::cli {
 struct NewOverlay {
   std::string file;           // to be made
   std::string image, format;  // its backing file
-  bool quiet = false;
 };
 // Errors name the file that they are about.
 [[nodiscard]] base::Result<void> make_overlay(const NewOverlay& wanted, const DiskWords& words,
-                                              Console& console);
+                                              const EditWords& edit, Console& console);
 
 struct DeletedLayer {
   std::string layer;           // to be taken out

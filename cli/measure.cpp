@@ -13,7 +13,7 @@ namespace cowvet::cli {
 
 namespace {
 
-struct Request {
+struct MeasureRequest {
   std::string image, image_format, format = "raw", output = "human", snapshot;
   std::vector<std::string> words;
   DiskWords disks;
@@ -44,7 +44,7 @@ base::Result<std::uint64_t> data_bytes(engine::OpenImage& image, std::uint64_t u
   return sum;
 }
 
-base::Result<Measured> measure_as(Request& request) {
+base::Result<Measured> measure_as(MeasureRequest& request) {
   if (request.image.empty() == !request.size)
     return base::fail(base::ErrorKind::usage, "give either --size or an image");
   CreationWords words(request.format == "qcow2");
@@ -97,7 +97,7 @@ std::string text(const Measured& m) {
 }  // namespace
 
 Exit measure(std::span<char* const> words, Console& console) {
-  Request request;
+  MeasureRequest request;
   Arguments arguments("measure", "Tells how much space a new image would take, as qemu-img measure does.",
                       "  cowvet measure -O qcow2 --size 100G\n"
                       "  cowvet measure -O qcow2 -o cluster_size=2M disk.raw   # when that is converted");

@@ -30,7 +30,7 @@ constexpr std::uint64_t usual_operations = 10'000;
 constexpr std::uint64_t usual_peer_operations = 1'000;  // programs are started for each
 constexpr std::chrono::seconds patience{120};           // with one sequence of another program
 
-struct Request {
+struct ModelRequest {
   std::string engine = "cowvet", profile = "all", output = "human", script;
   std::uint64_t operations = 0, seed = 1, seconds = 0;
   bool progress = false, quiet = false;
@@ -79,7 +79,8 @@ model::Profile profile_of(const std::string& word) {
 // Counts operations, or where only the time is limited, seconds.
 class Limits {
  public:
-  Limits(const Request& request, base::Progress& progress) : seconds_(request.seconds), progress_(progress) {
+  Limits(const ModelRequest& request, base::Progress& progress)
+      : seconds_(request.seconds), progress_(progress) {
     const auto usual = request.with_peer() ? usual_peer_operations : usual_operations;
     operations_ = request.operations != 0 ? request.operations : seconds_ != 0 ? UINT64_MAX : usual;
     progress.expect(by_time() ? seconds_ : operations_);
@@ -103,7 +104,7 @@ class Limits {
   Clock::time_point begin_ = Clock::now();
 };
 
-base::Result<Held> hold(const Request& request) {
+base::Result<Held> hold(const ModelRequest& request) {
   Held held{.engine = "cowvet", .version = std::string(base::version), .searched = {}};
   base::Progress progress;
   const StopOnSignal stop(progress);
@@ -148,7 +149,7 @@ base::Result<Held> hold(const Request& request) {
 }  // namespace
 
 Exit model(std::span<char* const> words, Console& console) {
-  Request request;
+  ModelRequest request;
   Arguments arguments(
       "model",
       "Does generated sequences of operations to small images, and holds what they read as against a model "

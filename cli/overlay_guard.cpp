@@ -65,6 +65,16 @@ void OverlayGuard::add_to(Arguments& arguments, bool with_force) {
     arguments.flag("--force", force, "Change the image even if overlays on it show its content too");
 }
 
+base::Result<std::vector<std::string>> overlays_apart(const std::string& file, const OverlayGuard& guard,
+                                                      std::span<const std::string> apart) {
+  auto overlays = overlays_on(file, guard);
+  if (overlays)
+    std::erase_if(*overlays, [&](const std::string& overlay) {
+      return std::ranges::any_of(apart, [&](const std::string& one) { return same_file(one, overlay); });
+    });
+  return overlays;
+}
+
 base::Result<void> refuse_with_overlays(const std::string& image, bool image_options,
                                         const OverlayGuard& guard, std::span<const std::string> apart) {
   if (stands_in() || guard.force) return {};
@@ -74,11 +84,8 @@ base::Result<void> refuse_with_overlays(const std::string& image, bool image_opt
     if (!list) return std::unexpected(std::move(list.error()));
     file = std::move(list->file);
   }
-  auto overlays = overlays_on(file, guard);
+  auto overlays = overlays_apart(file, guard, apart);
   if (!overlays) return std::unexpected(std::move(overlays.error()));
-  std::erase_if(*overlays, [&](const std::string& overlay) {
-    return std::ranges::any_of(apart, [&](const std::string& one) { return same_file(one, overlay); });
-  });
   if (overlays->empty()) return {};
   return base::fail(
       base::ErrorKind::usage,

@@ -21,6 +21,11 @@ struct OverlayGuard {
   void add_to(Arguments& arguments, bool with_force = true);
 };
 
+// The overlays directly on `file` that the guard finds, but for those of `apart`.
+[[nodiscard]] base::Result<std::vector<std::string>> overlays_apart(const std::string& file,
+                                                                    const OverlayGuard& guard,
+                                                                    std::span<const std::string> apart);
+
 // Error usage, when there are overlays on `image` that show its content too: names them. `image` is a file's
 // name, or an option list when `image_options` says so; one that can't be found is for the caller to complain
 // of. Files of `apart` don't count: layers of the chain that is being changed.

@@ -12,14 +12,14 @@ namespace cowvet::cli {
 
 namespace {
 
-struct Request {
+struct PullRequest {
   std::string image, format, base, backing_name;
   bool compress = false;
   DiskWords disk;
   EditWords edit;
 };
 
-base::Result<void> pull_as(const Request& request, Console& console) {
+base::Result<void> pull_as(const PullRequest& request, Console& console) {
   auto chain = open_chain(request.image, request.format, request.disk);
   if (!chain) return about_file(request.image, std::move(chain.error()));
   engine::PullRequest wanted{.compress = request.compress};
@@ -39,7 +39,7 @@ base::Result<void> pull_as(const Request& request, Console& console) {
 }  // namespace
 
 Exit pull(std::span<char* const> words, Console& console) {
-  Request request;
+  PullRequest request;
   Arguments arguments(
       "pull", "Copies what lies below an image into it, so that it needs less of its chain, or nothing.",
       "  cowvet pull disk.qcow2                        # it has no backing file any more\n"

@@ -21,7 +21,7 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct RebaseRequest {
   std::string image, format, backing_format;
   std::optional<std::string> backing;
   bool unsafe = false, compress = false;
@@ -29,12 +29,12 @@ struct Request {
   EditWords edit;
 };
 
-std::unexpected<base::Error> about_image(const Request& request, base::Error error) {
+std::unexpected<base::Error> about_image(const RebaseRequest& request, base::Error error) {
   error.message = about(request.image, error);
   return std::unexpected(std::move(error));
 }
 
-base::Result<void> check_words(const Request& r) {
+base::Result<void> check_words(const RebaseRequest& r) {
   if (!r.backing && !r.unsafe)
     return base::fail(ErrorKind::usage,
                       worded("rebase: give the new backing file: -b FILE, or -b \"\" for none",
@@ -66,7 +66,7 @@ base::Result<void> check_words(const Request& r) {
 
 // What the rename would change, put into `report`. Nothing: that can't be told, which is said.
 base::Result<std::optional<std::vector<engine::ShownDifference>>> differences(
-    const Request& request, const engine::RebaseRequest& wanted, Console& console) {
+    const RebaseRequest& request, const engine::RebaseRequest& wanted, Console& console) {
   auto chain = open_chain(request.image, request.format, request.disk);
   base::Progress progress;
   const StopOnSignal stop(progress);
@@ -86,7 +86,8 @@ base::Result<std::optional<std::vector<engine::ShownDifference>>> differences(
   return std::nullopt;
 }
 
-base::Result<void> rename_as(const Request& request, const engine::RebaseRequest& wanted, Console& console) {
+base::Result<void> rename_as(const RebaseRequest& request, const engine::RebaseRequest& wanted,
+                             Console& console) {
   auto chain = open_chain(request.image, request.format, request.disk, true);
   if (!chain) return about_image(request, chain.error());
   const auto edit = engine::prepare_rename(std::move(chain->image), wanted, chain->options, chain->open);
@@ -103,10 +104,7 @@ base::Result<void> rename_as(const Request& request, const engine::RebaseRequest
     }
     if (report.different == 0) report.changed.clear();
   }
-  if (request.edit.dry_run) {
-    print_report(report, request.edit, console);
-    return {};
-  }
+  if (request.edit.dry_run) return print_report(std::move(report), request.edit, console);
   if (*found && report.different != 0) {
     constexpr std::size_t most = 20;
     auto shown = *report.differences;
@@ -124,7 +122,7 @@ base::Result<void> rename_as(const Request& request, const engine::RebaseRequest
   return (*edit)->run(request.edit.options(), progress);
 }
 
-base::Result<void> rebase_as(const Request& request, Console& console) {
+base::Result<void> rebase_as(const RebaseRequest& request, Console& console) {
   if (auto fine = check_words(request); !fine) return fine;
   engine::RebaseRequest wanted;
   wanted.backing = request.backing.value_or("");
@@ -142,7 +140,7 @@ base::Result<void> rebase_as(const Request& request, Console& console) {
 }  // namespace
 
 Exit rebase(std::span<char* const> words, Console& console) {
-  Request request;
+  RebaseRequest request;
   std::string backing;
   bool named = false;
   Arguments arguments(

@@ -3,6 +3,8 @@
 #include "reports/repair.hpp"
 
 #include <algorithm>
+#include <deque>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -63,29 +65,35 @@ repair::Level level_of(const std::string& name) {
                            : repair::Level::lossless;
 }
 
-base::Result<Exit> run(const std::string& image, const Shared& shared, const Mending& how,
-                       const RepairWords& words, Console& console, base::Progress& progress) {
-  const auto mended = mend(image, shared, how, console, progress);
-  if (!mended) return std::unexpected(mended.error());
-  const auto& plan = mended->plan;
-  const reports::RepairReport report{.file = image,
-                                     .plan = plan,
-                                     .level = how.level,
-                                     .allow_loss = how.allow_loss,
-                                     .done = mended->done,
-                                     .undo_file = mended->undo_file};
-  if (!words.quiet)
+reports::RepairReport report_on(const std::string& image, const Mending& how, const Mended& mended) {
+  return {.file = image,
+          .plan = mended.plan,
+          .level = how.level,
+          .allow_loss = how.allow_loss,
+          .done = mended.done,
+          .undo_file = mended.undo_file};
+}
+
+// Prints what a person is to read, and says how it ended.
+Exit tell(const reports::RepairReport& report, const RepairWords& words, Console& console) {
+  if (!words.quiet && words.shared.output == "human")
     console.print(
-        shared.output == "json"
-            ? reports::repair_json(report)
-            : reports::repair_text(report, {.verbose = words.verbose, .width = Console::terminal_width()}));
-  if (!plan.objection.empty()) {
-    console.complain(
-        fmt::format("{}: the plan was not carried out: {}: please report this as a defect of cowvet",
-                    base::escape(image), plan.objection));
-    return Exit::failed;
-  }
-  return code_for({.file = image, .outcome = plan.after}, findings::Severity::leak);
+        reports::repair_text(report, {.verbose = words.verbose, .width = Console::terminal_width()}));
+  if (report.plan.objection.empty())
+    return code_for({.file = report.file, .outcome = report.plan.after}, findings::Severity::leak);
+  console.complain(
+      fmt::format("{}: the plan was not carried out: {}: please report this as a defect of cowvet",
+                  base::escape(report.file), report.plan.objection));
+  return Exit::failed;
+}
+
+base::Result<Exit> run(const RepairWords& words, const Mending& how, Console& console,
+                       base::Progress& progress) {
+  const auto mended = mend(words.image, words.shared, how, console, progress);
+  if (!mended) return std::unexpected(mended.error());
+  const auto report = report_on(words.image, how, *mended);
+  if (!words.quiet && words.shared.output == "json") console.print(reports::repair_json(report));
+  return tell(report, words, console);
 }
 
 Mending mending_of(const RepairWords& words) {
@@ -108,11 +116,14 @@ base::Result<Exit> run_chain(const RepairWords& words, Console& console, base::P
   auto how = mending_of(words);
   for (const auto& link : *links) how.apart.push_back(link.file);
   Exit worst = Exit::success;
+  std::deque<Mended> all;  // what the reports speak of
+  std::vector<reports::RepairedLink> told;
   const auto note = [&](Exit code) {
     constexpr Exit by_weight[] = {Exit::success, Exit::leaks, Exit::corrupt, Exit::unsupported, Exit::failed};
     if (std::ranges::find(by_weight, code) > std::ranges::find(by_weight, worst)) worst = code;
   };
   for (const auto& link : *links) {
+    auto& now = told.emplace_back(link.file, link.format, link.problem);
     if (!link.problem.empty()) {
       console.complain(fmt::format("{}: {}", base::escape(link.file), link.problem));
       note(Exit::corrupt);
@@ -121,11 +132,19 @@ base::Result<Exit> run_chain(const RepairWords& words, Console& console, base::P
     how.reconnect = link.reconnect ? &*link.reconnect : nullptr;
     auto shared = words.shared;
     shared.format = link.format;
-    const auto code = run(link.file, shared, how, words, console, progress);
-    if (!code && code.error().kind == base::ErrorKind::cancelled) return code;
-    if (!code) console.complain(about(link.file, code.error()));
-    note(code ? *code : Exit::failed);
+    auto mended = mend(link.file, shared, how, console, progress);
+    if (mended) {
+      now.report.emplace(report_on(link.file, how, all.emplace_back(std::move(*mended))));
+      note(tell(*now.report, words, console));
+      continue;
+    }
+    if (mended.error().kind == base::ErrorKind::cancelled) return std::unexpected(mended.error());
+    now.error = mended.error().message;
+    console.complain(about(link.file, mended.error()));
+    note(Exit::failed);
   }
+  if (!words.quiet && words.shared.output == "json")
+    console.print(reports::repair_chain_json(words.image, told));
   return worst;
 }
 
@@ -138,6 +157,7 @@ Exit repair(std::span<char* const> arguments_given, Console& console) {
       "  cowvet repair --plan disk.qcow2                      # read what would be done\n"
       "  cowvet repair disk.qcow2                             # only what loses nothing\n"
       "  cowvet repair --level all --allow-loss disk.qcow2    # everything that can be mended\n"
+      "  cowvet repair --chain --plan --output json top.qcow2 # one document: cowvet schema repair-chain\n"
       "  cowvet repair --chain --search /moved top.qcow2      # from the base up; finds moved backing files\n"
       "  cowvet repair --level all --template like.qcow2 disk.qcow2  # its header is gone\n"
       "  cowvet undo disk.qcow2.cowvet-undo                   # as it was, byte for byte\n"
@@ -158,7 +178,7 @@ Exit repair(std::span<char* const> arguments_given, Console& console) {
   const auto done = [&] {
     const Meter meter(progress, base::escape(words.image), Meter::style(words.progress, words.quiet));
     return words.chain ? run_chain(words, console, progress)
-                       : run(words.image, words.shared, mending_of(words), words, console, progress);
+                       : run(words, mending_of(words), console, progress);
   }();
   if (done) return *done;
   console.complain(about(words.image, done.error()));

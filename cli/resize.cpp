@@ -18,7 +18,7 @@ namespace {
 using base::ErrorKind;
 using engine::Preallocation;
 
-struct Request {
+struct ResizeRequest {
   std::string image, size, format, preallocation = "off";
   bool shrink = false, quiet = false;
   DiskWords disk;
@@ -52,7 +52,7 @@ Preallocation preallocation(const std::string& word) {
                             : Preallocation::off;
 }
 
-base::Result<void> resize_as(const Request& request) {
+base::Result<void> resize_as(const ResizeRequest& request) {
   if (request.disk.image_options && !request.format.empty())
     return base::fail(ErrorKind::usage, "the format is part of the option list: leave -f out");
   if (auto free = refuse_with_overlays(request.image, request.disk.image_options, request.guard); !free)
@@ -85,7 +85,7 @@ base::Result<void> resize_as(const Request& request) {
 }  // namespace
 
 Exit resize(std::span<char* const> words, Console& console) {
-  Request request;
+  ResizeRequest request;
   if (!words.empty() && is_size(words.back())) {
     request.size = words.back();
     words = words.first(words.size() - 1);

@@ -22,7 +22,7 @@ namespace {
 
 using base::ErrorKind;
 
-struct Request {
+struct SnapshotRequest {
   std::string image;
   std::string format, overlay, layer, into;
   std::vector<std::string> create, apply, remove;
@@ -72,7 +72,7 @@ base::Result<void> remove(engine::Qcow2Disk& disk, const std::string& name) {
                     fmt::format("there is no snapshot with the name '{}': {}", base::escape(name), hint));
 }
 
-base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
+base::Result<void> change(engine::Qcow2Disk& disk, const SnapshotRequest& request) {
   base::Result<void> done;
   if (!request.create.empty()) done = create(disk, request.create.front());
   if (!request.apply.empty()) done = disk.apply_snapshot(request.apply.front());
@@ -82,7 +82,7 @@ base::Result<void> change(engine::Qcow2Disk& disk, const Request& request) {
 
 // Going back to what is damaged would lose the present for nothing. In qemu-img's place nothing is asked, as
 // there; loss of the present is what -a is for.
-base::Result<void> may_go_back(const Request& request) {
+base::Result<void> may_go_back(const SnapshotRequest& request) {
   if (stands_in() || request.edit.force || request.disk.image_options) return {};
   base::Progress progress;
   const StopOnSignal stop(progress);
@@ -98,7 +98,7 @@ base::Result<void> may_go_back(const Request& request) {
                   report->obstacles.front()));
 }
 
-base::Result<void> snapshot_as(const Request& request, Console& console) {
+base::Result<void> snapshot_as(const SnapshotRequest& request, Console& console) {
   if (request.actions() > 1)
     return base::fail(ErrorKind::usage,
                       "one of -l, -c, -a, -d, --external and --delete-layer can be done at a time");
@@ -106,6 +106,11 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
   if (changes && request.disk.force_share)
     return base::fail(ErrorKind::usage,
                       "-U reads an image that another program may write to: it can't be changed meanwhile");
+  if (changes && request.edit.dry_run)
+    return base::fail(
+        ErrorKind::usage,
+        "--dry-run tells what --external and --delete-layer would do; what going back would do is told "
+        "by cowvet revert-check --snapshot");
   auto guard = request.edit.guard;
   guard.force = request.edit.force;
   if (!request.apply.empty())
@@ -134,15 +139,15 @@ base::Result<void> snapshot_as(const Request& request, Console& console) {
 namespace {
 
 // What is done to files and not inside one: errors name theirs.
-base::Result<void> change_layers(const Request& r, Console& console) {
-  if (!r.overlay.empty()) return make_overlay({r.overlay, r.image, r.format, r.edit.quiet}, r.disk, console);
+base::Result<void> change_layers(const SnapshotRequest& r, Console& console) {
+  if (!r.overlay.empty()) return make_overlay({r.overlay, r.image, r.format}, r.disk, r.edit, console);
   return delete_layer({r.layer, r.image, r.format, r.into, r.remove_file}, r.disk, r.edit, console);
 }
 
 }  // namespace
 
 Exit snapshot(std::span<char* const> words, Console& console) {
-  Request request;
+  SnapshotRequest request;
   Arguments arguments(
       "snapshot",
       "Lists, takes, applies and removes the snapshots inside an image; makes overlays, and takes layers out "
@@ -154,10 +159,11 @@ Exit snapshot(std::span<char* const> words, Console& console) {
       "  cowvet snapshot -d before-update disk.qcow2\n"
       "  cowvet snapshot --external today.qcow2 disk.qcow2             # a new overlay on disk.qcow2\n"
       "  cowvet snapshot --delete-layer s2.qcow2 --into base active.qcow2");
-  arguments.flag("-l", request.list, "List the snapshots; what is done when nothing else is asked for");
-  arguments.texts("-c", request.create, "NAME", "Take a snapshot");
-  arguments.texts("-a", request.apply, "NAME", "Go back to this snapshot, given by ID or name");
-  arguments.texts("-d", request.remove, "NAME", "Remove the snapshot with this name");
+  arguments.flag("-l,--list", request.list,
+                 "List the snapshots; what is done when nothing else is asked for");
+  arguments.texts("-c,--create", request.create, "NAME", "Take a snapshot");
+  arguments.texts("-a,--apply", request.apply, "NAME", "Go back to this snapshot, given by ID or name");
+  arguments.texts("-d,--delete", request.remove, "NAME", "Remove the snapshot with this name");
   arguments.text("--external", request.overlay, "OVERLAY",
                  "Make this file: an overlay on IMAGE, which is like it");
   arguments.text("--delete-layer", request.layer, "LAYER", "Take this layer out of the chain of IMAGE");

@@ -24,7 +24,7 @@ namespace {
 using repair::BeforeKind;
 using repair::UndoState;
 
-struct Request {
+struct UndoRequest {
   std::string file, image, output = "human";
   bool force = false, list = false, quiet = false, progress = false;
 };
@@ -55,7 +55,7 @@ base::Result<std::unique_ptr<storage::Device>> open_named(const std::string& fil
   return device;
 }
 
-base::Result<reports::UndoReport> undo_as(const Request& request, base::Progress& progress) {
+base::Result<reports::UndoReport> undo_as(const UndoRequest& request, base::Progress& progress) {
   std::error_code unseen;
   if (std::filesystem::is_directory(request.file, unseen))
     return about_file(request.file, {base::ErrorKind::usage, "is a directory: name the undo file in it"});
@@ -103,7 +103,7 @@ base::Result<reports::UndoReport> undo_as(const Request& request, base::Progress
 }  // namespace
 
 Exit undo(std::span<char* const> words, Console& console) {
-  Request request;
+  UndoRequest request;
   Arguments arguments(
       "undo", "Makes an image what it was before a repair, byte for byte.",
       "  cowvet undo disk.qcow2.cowvet-undo\n"

@@ -1,4 +1,4 @@
-// Sequences of operations on a small chain of images in memory. Promises: whatever is done in whatever order,
+// Sequences of operations on a small tree of images in memory. Promises: whatever is done in whatever order,
 // the engine agrees with the flat model after each operation, and the check finds nothing in the closed
 // image. The input: the first image's options, then operations.
 #include <array>
@@ -66,8 +66,7 @@ Operation read_operation(Reader& in) {
   const bool flag = (kind & 0x80) != 0;
   switch (kind % 32) {
     case 0:
-    case 1:
-    case 2: return WriteCompressed{in.range(), in.fill()};
+    case 1: return WriteCompressed{in.range(), in.fill()};
     case 3:
     case 4:
     case 5:
@@ -89,7 +88,15 @@ Operation read_operation(Reader& in) {
     case 21: return RemoveBitmap{in.byte()};
     case 22: return ClearBitmap{in.byte()};
     case 23: return EnableBitmap{in.byte(), flag};
-    case 24: return AddOverlay{in.setting()};
+    case 24: {
+      const auto setting = in.setting();
+      return AddOverlay{setting, flag ? in.byte() : 0U};
+    }
+    case 25: return Use{in.byte()};
+    case 26: return Commit{in.byte() & 7U, in.byte() & 7U};
+    case 27: return Rebase{in.byte(), flag};
+    case 28: return Pull{in.byte() & 7U, in.byte() & 7U};
+    case 29: return RemoveLayer{in.byte() & 7U, flag};
     default: return Write{in.range(), in.fill()};
   }
 }

@@ -67,13 +67,14 @@ base::Result<std::unique_ptr<engine::OpenImage>> EngineChain::look_at(const std:
   return engine::open_image(name, opening(false), opener());
 }
 
-namespace {
-
-base::Result<void> finish(base::Result<std::unique_ptr<engine::ChainEdit>> edit) {
+base::Result<void> EngineChain::finish(base::Result<std::unique_ptr<engine::ChainEdit>> edit) {
   if (!edit) return std::unexpected(edit.error());
+  warned_ = warned_ || !(*edit)->plan().hazards.empty();
   base::Progress progress;
   return (*edit)->run({.jobs = 1}, progress);
 }
+
+namespace {
 
 engine::RebaseRequest onto(const Layer* below) {
   if (below == nullptr) return {};
@@ -186,6 +187,7 @@ base::Result<void> EngineChain::perform(const Operation& operation, const Model&
           [&](const auto&) -> Done {
             if (auto done = d.close(); !done) return done;
             top_.reset();
+            warned_ = false;
             const auto done = on_tree(operation, model);
             return done ? open() : done;
           },

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/chain.hpp"
+#include "engine/chain_edit.hpp"
 #include "model/model.hpp"
 #include "storage/memory.hpp"
 
@@ -26,11 +27,14 @@ class EngineChain {
 
   [[nodiscard]] engine::Qcow2Disk& disk() { return *top_->qcow2(); }
   [[nodiscard]] const Files& files() const { return files_; }
+  // Whether the last operation on the tree told beforehand that snapshots may show something else.
+  [[nodiscard]] bool warned() const { return warned_; }
 
  private:
   [[nodiscard]] base::Result<void> add_image(const Setting& setting, const std::string& data_file,
                                              const Layer* below);
   [[nodiscard]] base::Result<void> on_tree(const Operation& operation, const Model& model);
+  [[nodiscard]] base::Result<void> finish(base::Result<std::unique_ptr<engine::ChainEdit>> edit);
   [[nodiscard]] base::Result<void> commit(const std::string& active, const std::string& top,
                                           const std::string& base);
   [[nodiscard]] base::Result<void> rebase(const std::string& image, const Layer* onto, bool safe);
@@ -40,6 +44,7 @@ class EngineChain {
   Files files_;
   std::string name_;  // of the image in use
   std::unique_ptr<engine::OpenImage> top_;
+  bool warned_ = false;
 };
 
 }  // namespace cowvet::model

@@ -61,8 +61,11 @@ class Run {
   Found step(const Operation& operation) {
     const bool shares =
         std::holds_alternative<CreateSnapshot>(operation) || std::holds_alternative<ApplySnapshot>(operation);
-    if (const auto* rebase = std::get_if<Rebase>(&operation); rebase != nullptr && !rebase->safe)
-      if (auto found = learn_what_is_held()) return found;
+    const auto* rebase = std::get_if<Rebase>(&operation);
+    const bool renames = rebase != nullptr && !rebase->safe;
+    if (auto found = learn_what_is_held(operation, renames)) return found;
+    const auto moved = model_.moved_by(operation);
+    const auto shown = snapshots_of(moved);
     const bool tree = on_tree(operation);
     const auto used_before = model_.top().name;
     const auto done = chain_.perform(operation, model_);
@@ -70,6 +73,9 @@ class Run {
       if (auto found = lose_bitmaps(operation)) return found;
       const auto written = tree ? written_by(operation) : std::set<std::string>{};
       model_.apply(operation);
+      if (!renames && !chain_.warned() && snapshots_of(moved) != shown)
+        return Disagreement{Oracle::snapshot,
+                            "snapshots show something else now, and nobody was told beforehand"};
       if (tree)
         if (auto found = look_at_tree(written, used_before)) return found;
     } else if (!shares || done.error().kind != base::ErrorKind::limit) {
@@ -80,16 +86,46 @@ class Run {
     return compare_top();
   }
 
-  // What the layer holds decides what it shows over another backing file.
-  Found learn_what_is_held() {
-    const Layer& layer = model_.top();
+  // What they read as, one behind the other.
+  std::vector<std::byte> snapshots_of(const std::vector<std::size_t>& images) const {
+    std::vector<std::byte> all;
+    for (const auto image : images)
+      for (const auto& snapshot : model_.layers()[image].snapshots)
+        all.insert(all.end(), snapshot.state.content.begin(), snapshot.state.content.end());
+    return all;
+  }
+
+  // What a layer, or a snapshot in it, holds decides what it shows over another backing file.
+  Found learn_what_is_held(const Operation& operation, bool renames) {
+    if (renames)
+      if (auto found = learn(model_.used(), {}, chain_.disk())) return found;
+    for (const auto image : model_.moved_by(operation)) {
+      const Layer& layer = model_.layers()[image];
+      if (layer.snapshots.empty()) continue;
+      std::unique_ptr<engine::OpenImage> other;
+      if (image != model_.used()) {
+        auto opened = chain_.look_at(layer.name);
+        if (!opened) return refused(opened.error());
+        other = std::move(*opened);
+      }
+      auto& disk = other ? *other->qcow2() : chain_.disk();
+      for (std::size_t i = 0; i < layer.snapshots.size(); ++i) {
+        const auto view = disk.snapshot_disk(layer.snapshots[i].name);
+        if (!view) return refused(view.error());
+        if (auto found = learn(image, i, **view)) return found;
+      }
+    }
+    return {};
+  }
+
+  Found learn(std::size_t image, std::optional<std::size_t> snapshot, const engine::Disk& disk) {
     std::vector<Held> held;
-    for (std::uint64_t at = 0; at < layer.size(); at += layer.setting.piece()) {
-      const auto extent = chain_.disk().extent(base::GuestOffset{at}, layer.size() - at);
+    for (std::uint64_t at = 0; at < disk.size(); at += model_.layers()[image].setting.piece()) {
+      const auto extent = disk.extent(base::GuestOffset{at}, disk.size() - at);
       if (!extent) return refused(extent.error());
       held.push_back(extent->allocated ? Held::yes : Held::no);
     }
-    model_.learn(model_.used(), held);
+    model_.learn(image, snapshot, held);
     return {};
   }
 

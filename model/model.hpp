@@ -88,8 +88,11 @@ class Model {
   [[nodiscard]] std::string next_data_file() const;
   // The image lost what was not stored of this bitmap.
   void distrust(std::size_t bitmap) { layers_[used_].bitmaps[bitmap].trusted = false; }
-  // What another one holds where that was unknown is known now.
-  void learn(std::size_t image, const std::vector<Held>& held);
+  // Images that look at something else below them after a fitted operation: where snapshots in them hold nothing, these
+  // show it.
+  [[nodiscard]] std::vector<std::size_t> moved_by(const Operation& operation) const;
+  // What the image's disk, or a snapshot in it, holds where that was unknown is known now.
+  void learn(std::size_t image, std::optional<std::size_t> snapshot, const std::vector<Held>& held);
 
  private:
   [[nodiscard]] std::optional<Operation> possible_here(const Operation& operation) const;
@@ -104,6 +107,10 @@ class Model {
   [[nodiscard]] std::optional<Operation> fitted_pull(Pull o) const;
   [[nodiscard]] std::optional<Operation> fitted_removal(RemoveLayer o) const;
   [[nodiscard]] std::size_t valid_near(std::uint32_t number) const;
+  // Programs do it differently when snapshots would show something else: some ask, some don't.
+  [[nodiscard]] bool asks(const Layer& layer) const {
+    return scope_ != Scope::all && !layer.snapshots.empty();
+  }
   [[nodiscard]] bool can_commit(const std::vector<std::size_t>& chain, std::size_t top,
                                 std::size_t base) const;
   void commit(const std::vector<std::size_t>& chain, std::size_t top, std::size_t base);
@@ -112,6 +119,8 @@ class Model {
   void pull(std::size_t image, std::optional<std::size_t> base);
   void remove_layer(const RemoveLayer& o);
   void stand_on(std::size_t image, std::optional<std::size_t> below);
+  // The same for the snapshots in it.
+  void show_through_snapshots(std::size_t image, std::optional<std::size_t> below);
   // What the image would show where it holds nothing.
   [[nodiscard]] std::vector<std::byte> shown_below(std::size_t image, std::optional<std::size_t> below) const;
 

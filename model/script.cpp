@@ -125,8 +125,9 @@ class Writer {
     return std::ranges::any_of(model_.layers(), is_encrypted) ? key_words() : "";
   }
   void rebase(std::size_t image, std::optional<std::size_t> below, const char* option = "") {
-    line(fmt::format("$img rebase {}{}-q {}-f qcow2 {} {}", keys(), force(), option, backing_words(below),
-                     model_.layers()[image].name));
+    const bool asks = scope_ != Scope::peer && !model_.layers()[image].snapshots.empty();
+    line(fmt::format("$img rebase {}{}-q {}-f qcow2 {} {}", keys(), asks ? "--force " : force(), option,
+                     backing_words(below), model_.layers()[image].name));
   }
   void commit(std::size_t top, std::size_t base);
   void pull(std::size_t image, std::optional<std::size_t> base);
@@ -164,7 +165,7 @@ void Writer::commit(std::size_t top, std::size_t base) {
   const auto& from = layers[chain[top]].name;
   const auto& into = layers[chain[base]].name;
   if (scope_ != Scope::peer) {
-    line(fmt::format("$img commit {}{}-q -f qcow2 --base {} --top {} {}", keys(), force(), into, from,
+    line(fmt::format("$img commit {}--force -q -f qcow2 --base {} --top {} {}", keys(), into, from,
                      layers[chain[0]].name));
   } else if (top == 0 && base == 1) {
     line(fmt::format("$img commit -q -f qcow2 {}", from));
@@ -178,7 +179,7 @@ void Writer::pull(std::size_t image, std::optional<std::size_t> base) {
   const auto& layers = model_.layers();
   if (scope_ == Scope::peer) return rebase(image, base);
   const auto onto = base ? fmt::format("--base {} ", layers[*base].name) : "";
-  line(fmt::format("$img pull {}{}-q -f qcow2 {}{}", keys(), force(), onto, layers[image].name));
+  line(fmt::format("$img pull {}--force -q -f qcow2 {}{}", keys(), onto, layers[image].name));
 }
 
 void Writer::remove_layer(const RemoveLayer& o) {

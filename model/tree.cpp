@@ -66,8 +66,20 @@ std::vector<std::size_t> Model::overlays_of(std::size_t image) const {
   return overlays;
 }
 
-void Model::learn(std::size_t image, const std::vector<Held>& held) {
-  auto& known = layers_[image].disk.held;
+std::vector<std::size_t> Model::moved_by(const Operation& operation) const {
+  const auto chain = chain_of(used_);
+  if (std::holds_alternative<Rebase>(operation)) return {used_};
+  if (const auto* o = std::get_if<Pull>(&operation)) return {chain[o->image]};
+  if (const auto* o = std::get_if<Commit>(&operation); o != nullptr && o->top == 0 && o->base == 1)
+    return {used_};
+  if (const auto* o = std::get_if<RemoveLayer>(&operation); o != nullptr && o->upwards)
+    return overlays_of(chain[o->which]);
+  return {};
+}
+
+void Model::learn(std::size_t image, std::optional<std::size_t> snapshot, const std::vector<Held>& held) {
+  Layer& layer = layers_[image];
+  auto& known = snapshot ? layer.snapshots[*snapshot].state.held : layer.disk.held;
   for (std::size_t i = 0; i < known.size(); ++i)
     if (known[i] == Held::unknown) known[i] = held[i];
 }
@@ -81,6 +93,17 @@ void Model::stand_on(std::size_t image, std::optional<std::size_t> below) {
   layer.below = below;
   layer.over_backing = below.has_value();
   layer.backed = below ? layers_[*below].size() : 0;
+}
+
+void Model::show_through_snapshots(std::size_t image, std::optional<std::size_t> below) {
+  Layer& layer = layers_[image];
+  for (auto& snapshot : layer.snapshots) {
+    auto& state = snapshot.state;
+    const auto shown =
+        cut(below ? layers_[*below].disk.content : std::vector<std::byte>{}, state.content.size());
+    for (std::size_t at = 0; at < shown.size(); ++at)
+      if (state.held[at / layer.setting.piece()] == Held::no) state.content[at] = shown[at];
+  }
 }
 
 std::size_t Model::valid_near(std::uint32_t number) const {
@@ -116,8 +139,9 @@ bool Model::can_commit(const std::vector<std::size_t>& chain, std::size_t top, s
   const Layer& from = layers_[chain[top]];
   const Layer& into = layers_[chain[base]];
   if (!from.valid || !into.valid) return false;
-  // Its snapshots show what lies below, which changes.
-  if (top == 0 && !from.snapshots.empty()) return false;
+  // Its snapshots show what lies below, which changes: what they show through layers that are valid no longer is too much
+  // to say.
+  if (top == 0 && !from.snapshots.empty() && (scope_ != Scope::all || base != 1)) return false;
   // Where the snapshots' sizes can't be noted, they would be lost.
   return from.size() <= into.size() || into.raw || into.setting.version != 2 || into.snapshots.empty();
 }
@@ -133,8 +157,8 @@ std::optional<Operation> Model::fitted_commit(Commit o) const {
 
 std::optional<Operation> Model::fitted_rebase(Rebase o) const {
   const Layer& layer = top();
-  // Snapshots would show something else; a raw data file leaves no room for what lies below.
-  if (layer.setting.data_file == DataFile::raw || !layer.snapshots.empty()) return {};
+  // A raw data file leaves no room for what lies below.
+  if (layer.setting.data_file == DataFile::raw || asks(layer)) return {};
   if (o.onto == 0) return o;
   const std::size_t onto = valid_near(o.onto - 1);
   if (onto == used_ || lies_below(used_, onto) || chain_of(onto).size() >= deepest) return {};
@@ -148,7 +172,7 @@ std::optional<Operation> Model::fitted_pull(Pull o) const {
   o.base %= static_cast<std::uint32_t>(chain.size());
   if (o.base <= o.image) o.base = 0;
   const Layer& image = layers_[chain[o.image]];
-  if (!image.valid || !image.below || !image.snapshots.empty()) return {};
+  if (!image.valid || !image.below || asks(image)) return {};
   if (o.base != 0 && !layers_[chain[o.base]].valid) return {};
   return o;
 }
@@ -167,7 +191,7 @@ std::optional<Operation> Model::fitted_removal(RemoveLayer o) const {
     return layer.below && can_commit(chain, o.which, o.which + 1) ? std::optional<Operation>(o)
                                                                   : std::nullopt;
   for (const auto overlay : overlays_of(image))
-    if (!layers_[overlay].snapshots.empty()) return {};
+    if (asks(layers_[overlay])) return {};
   return o;
 }
 
@@ -197,6 +221,7 @@ void Model::commit(const std::vector<std::size_t>& chain, std::size_t top, std::
     stand_on(stays, into);
   } else if (base == top + 1) {
     stand_on(from, into);
+    show_through_snapshots(from, into);
     std::ranges::fill(layers_[from].disk.held, Held::no);
   }
 }
@@ -214,6 +239,7 @@ void Model::rebase(std::size_t image, std::optional<std::size_t> onto) {
     if (old_below[at] != new_below[at]) layer.disk.held[at / piece] = Held::yes;
   perhaps_mark(layer);
   stand_on(image, onto);
+  show_through_snapshots(image, onto);
 }
 
 void Model::rename(std::size_t image, std::optional<std::size_t> onto) {
@@ -225,6 +251,7 @@ void Model::rename(std::size_t image, std::optional<std::size_t> onto) {
   for (std::size_t i = 0; i < layers_.size(); ++i)
     if (lies_below(image, i)) layers_[i].valid = false;
   stand_on(image, onto);
+  show_through_snapshots(image, onto);
 }
 
 void Model::pull(std::size_t image, std::optional<std::size_t> base) {
@@ -244,6 +271,7 @@ void Model::pull(std::size_t image, std::optional<std::size_t> base) {
       layer.disk.held[at / piece] = Held::yes;
   perhaps_mark(layer);
   stand_on(image, base);
+  show_through_snapshots(image, base);
 }
 
 void Model::remove_layer(const RemoveLayer& o) {

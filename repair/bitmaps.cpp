@@ -1,6 +1,7 @@
 // Bitmaps that can't be used: dropped, with consent, since a backup program then copies everything once more;
 // the rest of the directory is written anew beside the old one.
 #include <algorithm>
+#include <ranges>
 #include <set>
 
 #include <fmt/format.h>
@@ -229,8 +230,8 @@ Remedied mend_bitmaps(Draft& draft) {
         }
   if (action == nullptr) return {};
   action = &draft.last();
-  for (auto it = gone.rbegin(); it != gone.rend(); ++it)
-    bitmaps.erase(bitmaps.begin() + static_cast<std::ptrdiff_t>(*it));
+  for (const auto index : std::views::reverse(gone))
+    bitmaps.erase(bitmaps.begin() + static_cast<std::ptrdiff_t>(index));
   if (bitmaps.empty()) return drop_extension(draft, *action, extensions);
   std::vector<std::byte> directory;
   for (const auto& bitmap : bitmaps) {

@@ -173,6 +173,37 @@ std::string opening(const RepairReport& report) {
                      to_string(judge_verdict(plan.before)), to_string(after), report.done ? "now" : "after");
 }
 
+Json document(const RepairReport& report) {
+  const auto& plan = report.plan;
+  Json json{{"schema", "cowvet.repair/1"},
+            {"tool", {{"name", "cowvet"}, {"version", base::version}}},
+            {"filename", base::escape(report.file)},
+            {"level", to_string(report.level)},
+            {"allow-loss", report.allow_loss},
+            {"done", report.done},
+            {"before", verdict_json(plan.before, plan.size_before)},
+            {"after", verdict_json(plan.after, plan.size_after)}};
+  if (!report.undo_file.empty()) json["undo-file"] = base::escape(report.undo_file);
+  if (!plan.objection.empty()) json["objection"] = plan.objection;
+  json["actions"] = Json::array();
+  for (const auto& action : plan.actions) json["actions"].push_back(action_json(action));
+  json["withheld"] = Json::array();
+  for (const auto& w : plan.withheld) json["withheld"].push_back(head_json(w));
+  if (plan.proof) {
+    const auto& proof = *plan.proof;
+    json["proof"] = {{"equal", proof.equal()},
+                     {"nothing-worse", proof.nothing_worse()},
+                     {"changed", ranges_json(proof.changed)},
+                     {"lost", ranges_json(proof.lost)},
+                     {"improved", ranges_json(proof.improved)},
+                     {"settled", ranges_json(proof.settled)},
+                     {"unreadable", ranges_json(proof.unreadable)},
+                     {"snapshots-gone", names_json(proof.layers_gone)},
+                     {"snapshots-new", names_json(proof.layers_new)}};
+  }
+  return json;
+}
+
 }  // namespace
 
 std::string_view to_string(repair::Level level) {
@@ -204,38 +235,20 @@ std::string repair_text(const RepairReport& report, const TextOptions& options) 
   return out;
 }
 
-std::string repair_json(const RepairReport& report) {
-  const auto& plan = report.plan;
-  Json json{{"schema", "cowvet.repair/1"},
+std::string repair_json(const RepairReport& report) { return document(report).dump(2) + "\n"; }
+
+std::string repair_chain_json(std::string_view image, std::span<const RepairedLink> links) {
+  Json json{{"schema", "cowvet.repair-chain/1"},
             {"tool", {{"name", "cowvet"}, {"version", base::version}}},
-            {"filename", base::escape(report.file)},
-            {"level", to_string(report.level)},
-            {"allow-loss", report.allow_loss},
-            {"done", report.done},
-            {"before", verdict_json(plan.before, plan.size_before)},
-            {"after", verdict_json(plan.after, plan.size_after)}};
-  if (!report.undo_file.empty()) json["undo-file"] = base::escape(report.undo_file);
-  if (!plan.objection.empty()) json["objection"] = plan.objection;
-  json["actions"] = Json::array();
-  for (const auto& action : plan.actions) json["actions"].push_back(action_json(action));
-  json["withheld"] = Json::array();
-  for (const auto& w : plan.withheld) json["withheld"].push_back(head_json(w));
-  if (plan.proof) {
-    const auto& proof = *plan.proof;
-    const auto ids = [](const std::vector<std::string>& list) {
-      Json names = Json::array();
-      for (const auto& id : list) names.push_back(base::escape(id));
-      return names;
-    };
-    json["proof"] = {{"equal", proof.equal()},
-                     {"nothing-worse", proof.nothing_worse()},
-                     {"changed", ranges_json(proof.changed)},
-                     {"lost", ranges_json(proof.lost)},
-                     {"improved", ranges_json(proof.improved)},
-                     {"settled", ranges_json(proof.settled)},
-                     {"unreadable", ranges_json(proof.unreadable)},
-                     {"snapshots-gone", ids(proof.layers_gone)},
-                     {"snapshots-new", ids(proof.layers_new)}};
+            {"filename", base::escape(image)}};
+  json["images"] = Json::array();
+  for (const auto& link : links) {
+    Json one{{"filename", base::escape(link.file)}};
+    if (!link.format.empty()) one["format"] = base::escape(link.format);
+    if (!link.problem.empty()) one["problem"] = link.problem;
+    if (!link.error.empty()) one["error"] = link.error;
+    if (link.report) one["repair"] = document(*link.report);
+    json["images"].push_back(std::move(one));
   }
   return json.dump(2) + "\n";
 }

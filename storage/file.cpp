@@ -59,6 +59,7 @@ class FileDevice final : public Device {
   using Device::read;
   void read(std::span<ReadRequest> batch) const override;
   [[nodiscard]] Extent extent(std::uint64_t offset) const override;
+  void drop_cached(std::uint64_t offset, std::uint64_t length) const;
   [[nodiscard]] base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes) override;
   [[nodiscard]] base::Result<void> resize(std::uint64_t size) override;
   [[nodiscard]] base::Result<void> flush() override;
@@ -184,6 +185,13 @@ void FileDevice::read_runs(std::span<ReadRequest> batch, std::span<const std::ui
 void FileDevice::read_members(std::span<ReadRequest> batch, std::span<const std::uint32_t> order,
                               const Run& run) const {
   for (const auto index : order.subspan(run.first, run.last - run.first)) read_one(batch[index]);
+}
+
+void FileDevice::drop_cached(std::uint64_t offset, std::uint64_t length) const {
+  if (length == 0 || offset > file_limit || length > file_limit - offset)
+    return;  // 0 would be all that follows
+  (void)::posix_fadvise(file_.get(), static_cast<off_t>(offset), static_cast<off_t>(length),
+                        POSIX_FADV_DONTNEED);
 }
 
 base::Result<void> FileDevice::write(std::uint64_t offset, base::ConstBytes bytes) {
@@ -337,6 +345,10 @@ base::Result<std::unique_ptr<Device>> create_file(const std::filesystem::path& p
   if (device && !(*device)->is_block_device())
     if (auto emptied = (*device)->resize(0); !emptied) return std::unexpected(emptied.error());
   return device;
+}
+
+void drop_cached(const Device& device, std::uint64_t offset, std::uint64_t length) {
+  if (const auto* const file = dynamic_cast<const FileDevice*>(&device)) file->drop_cached(offset, length);
 }
 
 }  // namespace cowvet::storage

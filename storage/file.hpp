@@ -37,4 +37,8 @@ struct FileOptions {
 [[nodiscard]] base::Result<std::unique_ptr<Device>> create_file(const std::filesystem::path& path,
                                                                 const FileOptions& options = {});
 
+// The range will not be read again: the system's memory that holds a copy of it may be given back. What is not written
+// out yet stays there, and devices that are no files have none.
+void drop_cached(const Device& device, std::uint64_t offset, std::uint64_t length);
+
 }  // namespace cowvet::storage

@@ -13,7 +13,7 @@
 namespace cowvet::analyzer {
 namespace {
 
-using Rules = std::set<std::string_view>;
+using RuleNames = std::set<std::string_view>;
 namespace fs = std::filesystem;
 
 class DataFileChecks : public testing::Test {
@@ -29,14 +29,14 @@ class DataFileChecks : public testing::Test {
     fs::resize_file(folder_ / name, size);
   }
   // The rules that an image in images/ raises whose data file has this name; `asked`: the image's place is known.
-  Rules rules(const std::string& name, bool asked = true, std::string_view flags = {}) {
+  RuleNames rules(const std::string& name, bool asked = true, std::string_view flags = {}) {
     const Bytes image(fmt::format("image\ndatafile \"{}\" {}", name, flags));
     const auto device = image.device();
     Options options;
     if (asked) options.path = (folder_ / "images/image.qcow2").string();
     const Checked checked(*device, options);
     size_ = checked.image.data_file_size;
-    Rules found;
+    RuleNames found;
     for (const auto& finding : checked.findings) found.insert(finding.rule->name);
     return found;
   }
@@ -49,58 +49,58 @@ class DataFileChecks : public testing::Test {
 };
 
 TEST_F(DataFileChecks, AFileInTheImagesDirectoryIsAsItShouldBe) {
-  EXPECT_EQ(rules(path("images/disk.raw")), Rules{});
+  EXPECT_EQ(rules(path("images/disk.raw")), RuleNames{});
   EXPECT_EQ(size_, 1U << 20);
-  EXPECT_EQ(rules(path("elsewhere/../images/disk.raw")), Rules{});
-  EXPECT_EQ(rules(path("images/./disk.raw"), true, "raw"), Rules{});
+  EXPECT_EQ(rules(path("elsewhere/../images/disk.raw")), RuleNames{});
+  EXPECT_EQ(rules(path("images/./disk.raw"), true, "raw"), RuleNames{});
 }
 
 TEST_F(DataFileChecks, AFileElsewhereIsAFileOfTheHost) {
-  EXPECT_EQ(rules(path("elsewhere/disk.raw")), Rules{"security/data-file-host-file"});
-  EXPECT_EQ(rules(path("images/../elsewhere/disk.raw")), Rules{"security/data-file-host-file"});
+  EXPECT_EQ(rules(path("elsewhere/disk.raw")), RuleNames{"security/data-file-host-file"});
+  EXPECT_EQ(rules(path("images/../elsewhere/disk.raw")), RuleNames{"security/data-file-host-file"});
   EXPECT_EQ(rules(path("images/disk.raw"), false),
-            Rules{"security/data-file-host-file"});  // who knows where the image is
+            RuleNames{"security/data-file-host-file"});  // who knows where the image is
   EXPECT_FALSE(size_);
 }
 
 TEST_F(DataFileChecks, RelativeNamesLeaveTheDirectoryOnlyWithDots) {
-  EXPECT_EQ(rules("sub/../disk.raw", false), Rules{"datafile/name-resolution"});
+  EXPECT_EQ(rules("sub/../disk.raw", false), RuleNames{"datafile/name-resolution"});
   EXPECT_EQ(rules("sub/../../disk.raw", false),
-            (Rules{"datafile/name-resolution", "security/data-file-host-file"}));
+            (RuleNames{"datafile/name-resolution", "security/data-file-host-file"}));
 }
 
 TEST_F(DataFileChecks, WhatIsNoFileCanNotHoldADisk) {
   fs::create_directory(path("images/folder"));
-  EXPECT_EQ(rules(path("images/folder")), Rules{"datafile/missing"});
-  EXPECT_EQ(rules(path("images/nothing")), Rules{"datafile/missing"});
-  EXPECT_EQ(rules(path("images/disk.raw/nothing")), Rules{"datafile/missing"});
-  EXPECT_EQ(rules("/dev/null"), (Rules{"datafile/missing", "security/data-file-host-file"}));
+  EXPECT_EQ(rules(path("images/folder")), RuleNames{"datafile/missing"});
+  EXPECT_EQ(rules(path("images/nothing")), RuleNames{"datafile/missing"});
+  EXPECT_EQ(rules(path("images/disk.raw/nothing")), RuleNames{"datafile/missing"});
+  EXPECT_EQ(rules("/dev/null"), (RuleNames{"datafile/missing", "security/data-file-host-file"}));
   EXPECT_EQ(rules("/" + std::string(60'000, 'n')),
-            (Rules{"datafile/missing", "security/data-file-host-file"}));
+            (RuleNames{"datafile/missing", "security/data-file-host-file"}));
 }
 
 TEST_F(DataFileChecks, ADeviceInTheImagesDirectoryIsADeviceOfTheHost) {
   fs::create_symlink("/dev/zero", path("images/zero"));
-  EXPECT_EQ(rules(path("images/zero")), (Rules{"datafile/missing", "security/data-file-host-file"}));
+  EXPECT_EQ(rules(path("images/zero")), (RuleNames{"datafile/missing", "security/data-file-host-file"}));
 }
 
 TEST_F(DataFileChecks, TheSizeIsComparedWithTheDisk) {
   write("images/disk.raw", (1 << 20) + 1);
-  EXPECT_EQ(rules(path("images/disk.raw")), Rules{"datafile/too-long"});
-  EXPECT_EQ(rules(path("images/disk.raw"), true, "raw"), Rules{"datafile/raw-size"});
+  EXPECT_EQ(rules(path("images/disk.raw")), RuleNames{"datafile/too-long"});
+  EXPECT_EQ(rules(path("images/disk.raw"), true, "raw"), RuleNames{"datafile/raw-size"});
   write("images/disk.raw", 512);
-  EXPECT_EQ(rules(path("images/disk.raw")), Rules{});
-  EXPECT_EQ(rules(path("images/disk.raw"), true, "raw"), Rules{"datafile/raw-size"});
+  EXPECT_EQ(rules(path("images/disk.raw")), RuleNames{});
+  EXPECT_EQ(rules(path("images/disk.raw"), true, "raw"), RuleNames{"datafile/raw-size"});
 }
 
 TEST_F(DataFileChecks, NamesThatLookLikeUrlsAreNotFollowed) {
-  EXPECT_EQ(rules("json:{}"), Rules{"datafile/name-literal"});
-  EXPECT_EQ(rules("file:" + path("images/disk.raw")), Rules{"datafile/name-literal"});
-  EXPECT_EQ(rules(path("images/a:b")), Rules{"datafile/missing"});  // the colon comes after a slash
+  EXPECT_EQ(rules("json:{}"), RuleNames{"datafile/name-literal"});
+  EXPECT_EQ(rules("file:" + path("images/disk.raw")), RuleNames{"datafile/name-literal"});
+  EXPECT_EQ(rules(path("images/a:b")), RuleNames{"datafile/missing"});  // the colon comes after a slash
 }
 
 TEST_F(DataFileChecks, NoFileIsLookedForUnderANameWithANul) {
-  EXPECT_EQ(rules("disk.raw\\0x"), Rules{"ext/data-file-name"});
+  EXPECT_EQ(rules("disk.raw\\0x"), RuleNames{"ext/data-file-name"});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/analyzer/examined.hpp"
+#include "tests/analyzer/places.hpp"
 
 namespace cowvet::analyzer {
 namespace {
@@ -11,8 +12,6 @@ using namespace findings::literals;
 using findings::HostRange;
 using findings::Severity;
 using format::ExtensionType;
-
-constexpr base::HostOffset host(std::uint64_t offset) { return base::HostOffset{offset}; }
 
 TEST(ExtensionChecks, WhatTheRecordsSayIsHandedOn) {
   const ExaminedRecipe overlay("image\nbacking \"base.img\" format=raw");

@@ -16,11 +16,8 @@
 #include "analyzer/libvirt.hpp"
 #include "corpus/builder/cases.hpp"
 #include "storage/file.hpp"
+#include "tests/analyzer/saved.hpp"
 #include "tests/storage/temporary.hpp"
-
-namespace cowvet::corpus {
-inline void PrintTo(const Case& c, std::ostream* out) { *out << c.path; }
-}  // namespace cowvet::corpus
 
 namespace cowvet::analyzer {
 namespace {

@@ -9,6 +9,7 @@
 #include "analyzer/infer.hpp"
 #include "storage/fault.hpp"
 #include "tests/analyzer/examined.hpp"
+#include "tests/analyzer/places.hpp"
 
 namespace cowvet::analyzer {
 namespace {
@@ -16,12 +17,6 @@ namespace {
 using namespace findings::literals;
 using findings::HostRange;
 using findings::Severity;
-
-constexpr base::HostOffset host(std::uint64_t offset) { return base::HostOffset{offset}; }
-
-findings::GuestRange guest(std::uint64_t begin, std::uint64_t length) {
-  return {base::GuestOffset{begin}, length, {}};
-}
 
 TEST(FieldFinding, TakesPathBytesAndValueFromTheFieldTable) {
   static_assert(field_info<&format::HeaderV2::crypt_method>().offset == 32);

@@ -8,6 +8,7 @@
 
 #include "analyzer/check.hpp"
 #include "tests/analyzer/checked.hpp"
+#include "tests/analyzer/places.hpp"
 
 namespace cowvet::analyzer {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 using namespace findings::literals;
 using Findings = std::vector<findings::Finding>;
 
-constexpr std::uint64_t mib = 1 << 20, cluster = 65536;
+constexpr std::uint64_t cluster = 65536;
 
 Verdict check_device(const storage::Device& device, std::optional<std::uint64_t> memory_limit = {}) {
   Options options;
@@ -40,9 +41,6 @@ Findings of(std::string_view recipe, findings::RuleId rule) {
   return of(check_device(*image.device()), rule);
 }
 
-findings::GuestRange guest(std::uint64_t begin, std::uint64_t length, std::string snapshot = {}) {
-  return {base::GuestOffset{begin}, length, std::move(snapshot)};
-}
 using Guest = std::vector<findings::GuestRange>;
 
 // Adds up what is read of a file.

@@ -11,8 +11,6 @@
 namespace cowvet::analyzer {
 namespace {
 
-using Kind = LibvirtFile::Kind;
-
 LibvirtFile read(const std::string& inside, const std::string& file = "machines/a.xml") {
   return parse_libvirt(file, "<domain><name>a</name><devices>" + inside + "</devices></domain>");
 }
@@ -38,12 +36,12 @@ TEST(LibvirtXml, refuses_what_passes_its_bounds) {
     ends += "</backingStore>";
   }
   EXPECT_EQ(read(disks).then.size(), 256U);
-  EXPECT_EQ(read(disks + disk("x")).kind, Kind::unreadable);
+  EXPECT_EQ(read(disks + disk("x")).kind, LibvirtFile::Kind::unreadable);
   EXPECT_EQ(read(disk("x", layers + "<backingStore/>" + ends)).then.at(0).backing.size(), 1'000U);
   EXPECT_EQ(read(disk("x", "<backingStore type='file'>" + layers + ends + "</backingStore>")).kind,
-            Kind::unreadable);
-  EXPECT_EQ(read(disk(std::string(4'096, 'x'), {})).kind, Kind::domain);
-  EXPECT_EQ(read(disk(std::string(4'097, 'x'), {})).kind, Kind::unreadable);
+            LibvirtFile::Kind::unreadable);
+  EXPECT_EQ(read(disk(std::string(4'096, 'x'), {})).kind, LibvirtFile::Kind::domain);
+  EXPECT_EQ(read(disk(std::string(4'097, 'x'), {})).kind, LibvirtFile::Kind::unreadable);
 }
 
 TEST(LibvirtXml, takes_a_source_for_raw_as_soon_as_one_file_does) {

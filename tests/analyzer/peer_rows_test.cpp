@@ -8,19 +8,13 @@
 #include <gtest/gtest.h>
 
 #include "corpus/builder/cases.hpp"
+#include "tests/analyzer/places.hpp"
 #include "tests/analyzer/saved.hpp"
 
 namespace cowvet::analyzer {
 namespace {
 
 using Guest = std::vector<findings::GuestRange>;
-
-constexpr std::uint64_t kib = 1024;
-constexpr std::uint64_t mib = 1024 * kib;
-
-findings::GuestRange guest(std::uint64_t begin, std::uint64_t length, std::string snapshot = {}) {
-  return {base::GuestOffset{begin}, length, std::move(snapshot)};
-}
 
 struct Row {
   int number;

@@ -11,13 +11,13 @@ namespace {
 using namespace findings::literals;
 using findings::Severity;
 
-constexpr std::uint64_t cluster = 65536;
+constexpr std::uint64_t cluster_size = 65536;
 
 // Appends snapshots to an image that has none; their L1 table is the active one's neighbour unless they say otherwise.
 class Table {
  public:
   explicit Table(Bytes& image)
-      : image_(image), begin_((image.bytes.size() + cluster - 1) / cluster * cluster) {
+      : image_(image), begin_((image.bytes.size() + cluster_size - 1) / cluster_size * cluster_size) {
     image.store(64, 8, begin_);
   }
   struct Entry {
@@ -192,9 +192,9 @@ TEST(SnapshotChecks, NameTheGuestRangesOfVmStateThatAreMissing) {
                              .device());
   const auto finding = checked.only("snapshot/vm-state-missing"_rule);
   ASSERT_EQ(finding.guest.size(), 2U);
-  const std::uint64_t span = cluster * 8192;
-  EXPECT_EQ(finding.guest[0].begin.raw(), span + cluster);
-  EXPECT_EQ(finding.guest[0].length, cluster);
+  const std::uint64_t span = cluster_size * 8192;
+  EXPECT_EQ(finding.guest[0].begin.raw(), span + cluster_size);
+  EXPECT_EQ(finding.guest[0].length, cluster_size);
   EXPECT_EQ(finding.guest[0].snapshot, "1");
   EXPECT_EQ(finding.count, 2U);
 }
@@ -213,7 +213,7 @@ TEST(SnapshotChecks, StopWhenTheLookForVmStateGetsTooExpensive) {
   constexpr std::uint32_t longest = 4 << 20;
   Table table(image);
   // The L1 table is a hole of 32 MiB behind the snapshot table.
-  const std::uint64_t l1 = table.begin() + cluster;
+  const std::uint64_t l1 = table.begin() + cluster_size;
   for (int i = 0; i < 5; ++i)
     table.add({.l1 = l1, .l1_size = longest, .id = std::to_string(i + 1), .name = std::to_string(i) + "th"});
   image.bytes.resize(l1 + longest * 8ULL);

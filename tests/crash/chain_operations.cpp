@@ -20,6 +20,7 @@ using engine::Qcow2Disk;
 using engine::Unmap;
 using engine::testing_images::layer_name;
 using engine::testing_images::must;
+using format::CryptMethod;
 using Edit = base::Result<std::unique_ptr<engine::ChainEdit>>;
 
 constexpr std::uint64_t kib = 1024;
@@ -48,7 +49,7 @@ void fill(Qcow2Disk& disk, std::size_t layer, bool compressed) {
 
 struct Like {
   CreateOptions options{};
-  bool raw_base = false, compressed = false, snapshot = false, uneven = false;
+  bool raw_base = false, compressed = false, snapshot = false, uneven = false, data_file = false;
 };
 
 void make_layers(ChainFiles& files, std::size_t layers, const Like& like) {
@@ -56,6 +57,7 @@ void make_layers(ChainFiles& files, std::size_t layers, const Like& like) {
   const auto make = [&](const std::string& name, std::size_t layer, const std::string& below) {
     auto options = like.options;
     if (like.uneven) options.size = layer % 2 == 0 ? size : size / 2;
+    if (like.data_file) options.data_file = name + ".data";
     if (!below.empty()) {
       options.backing_file = below;
       options.backing_format = like.raw_base && layer == 1 ? "raw" : "qcow2";
@@ -201,6 +203,11 @@ ChainOperation external() {
           }};
 }
 
+// With the shortest key material that there is.
+engine::EncryptOptions encrypted(CryptMethod method) {
+  return {.method = method, .secret = "key", .cipher = "aes-128", .mode = "cbc", .iter_time_ms = 1};
+}
+
 }  // namespace
 
 std::vector<Shape> shapes() {
@@ -213,12 +220,17 @@ std::vector<Shape> shapes() {
       {"lazy", {.options = {.size = 24 * kib, .cluster_size = 512, .lazy_refcounts = true}, .uneven = true}},
       {"extended", {.options = {.size = 192 * kib, .cluster_size = 16 * kib, .extended_l2 = true}}},
       {"compressed", {.options = {.size = 24 * kib, .cluster_size = 1024}, .compressed = true}},
-      {"snapshot", {.options = {.size = 24 * kib, .cluster_size = 512}, .snapshot = true}}};
+      {"snapshot", {.options = {.size = 24 * kib, .cluster_size = 512}, .snapshot = true}},
+      {"data files", {.options = {.size = 24 * kib, .cluster_size = 512}, .data_file = true}},
+      {"AES", {.options = {.size = 24 * kib, .cluster_size = 512, .encrypt = encrypted(CryptMethod::aes)}}},
+      {"LUKS",
+       {.options = {.size = 24 * kib, .cluster_size = 512, .encrypt = encrypted(CryptMethod::luks)}}}};
   std::vector<Shape> all;
   for (const auto& [name, like] : kinds)
     for (const std::size_t layers : {2U, 3U})
       all.push_back({fmt::format("{}, {} layers", name, layers), layers,
-                     [layers, kind = like](ChainFiles& files) { make_layers(files, layers, kind); }});
+                     [layers, kind = like](ChainFiles& files) { make_layers(files, layers, kind); },
+                     like.options.encrypt && like.options.encrypt->method == CryptMethod::luks});
   return all;
 }
 

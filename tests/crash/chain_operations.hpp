@@ -17,6 +17,7 @@ struct Shape {
   std::string name;
   std::size_t layers = 2;
   std::function<void(ChainFiles&)> make;
+  bool slow = false;  // each opening derives a key
 };
 [[nodiscard]] std::vector<Shape> shapes();
 

@@ -66,7 +66,10 @@ std::string findings(ChainFiles& files) {
     if (bytes.size() < 4 || bytes[0] != std::byte{'Q'} || bytes[1] != std::byte{'F'}) continue;
     const auto header = format::decode_header(bytes);
     if (!header || header->dirty()) continue;  // then the counts are known to be out of date
-    if (auto found = model::findings(files.file(name), model::Leaks::allowed); !found.empty())
+    const auto data_file = name + ".data";
+    if (auto found = model::findings(files.file(name), model::Leaks::allowed, false,
+                                     files.has(data_file) ? &files.file(data_file) : nullptr);
+        !found.empty())
       return fmt::format("{}: {}", name, found);
   }
   return {};
@@ -242,9 +245,10 @@ TEST(ChainCrashes, leave_every_layer_as_it_was) {
   std::size_t singles = 0, pairs = 0;
   for (const auto& shape : chains)
     for (const auto& first : operations) {
-      if (whole || singles++ % 5 < 3) jobs.push_back({&shape, {&first}});
+      if (whole || (singles++ % 5 < 3 && (!shape.slow || &first == &operations.front())))
+        jobs.push_back({&shape, {&first}});
       for (const auto& second : operations)
-        if (pairs++ % share == 0) jobs.push_back({&shape, {&first, &second}});
+        if (pairs++ % share == 0 && (whole || !shape.slow)) jobs.push_back({&shape, {&first, &second}});
     }
   Explorer explorer;
   std::atomic<std::size_t> next = 0;

@@ -110,7 +110,9 @@ class Explorer {
 TEST(Crash, sequences_that_once_failed) {
   const std::pair<std::string_view, std::vector<std::string_view>> once[] = {
       // The old L1 table, given up by growing, passed for a lost one when its cluster was used again.
-      {"1 bit", {"widen refcounts", "grow", "snapshot"}}};
+      {"1 bit", {"widen refcounts", "grow", "snapshot"}},
+      // A table of zeros, given up by shrinking, passed for one of which an older snapshot had lost the entry.
+      {"backing", {"discard all", "snapshot", "shrink"}}};
   const auto all = operations();
   const auto settings = configurations();
   Explorer explorer({});

@@ -63,6 +63,14 @@ def moved(folder, right):
     said = cowvet(folder, "repair", "--chain", "--plan", "--search", "elsewhere", "top.qcow2")
     expect("renamed.qcow2" in said.out and "prove themselves" in said.out, "the plan names it with the proof", said)
     expect(digest(folder / "top.qcow2") == before, "a plan writes nothing")
+    said = cowvet(folder, "repair", "--chain", "--plan", "--output", "json", "--search", "elsewhere", "top.qcow2")
+    told = said.json()["images"] if said.out else []
+    expect([Path(link["filename"]).name for link in told] == ["renamed.qcow2", "top.qcow2"] and
+           [action["rule"] for action in told[1]["repair"]["actions"]] == ["chain/missing"] and not told[0]["repair"]["actions"],
+           "one document for the chain, from the base up", said)
+    said = cowvet(folder, "repair", "--chain", "--output", "json", "top.qcow2")
+    told = said.json()["images"] if said.out else []
+    expect(said.code == 2 and len(told) == 1 and "missing" in told[0].get("problem", ""), "the document names what is missing", said)
     said = cowvet(folder, "repair", "--chain", "--search", "elsewhere", "top.qcow2")
     expect(said.code == 0 and content(folder, "top.qcow2") == right, "found again without any consent, since it is proved", said)
     said = cowvet(folder, "undo", "top.qcow2.cowvet-undo")

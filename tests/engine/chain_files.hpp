@@ -36,6 +36,7 @@ class ChainFiles {
 
   [[nodiscard]] State state() const;
   void put(const State& state);
+  [[nodiscard]] bool has(const std::string& name) const { return files_.contains(name); }
   [[nodiscard]] const storage::MemoryDevice& file(const std::string& name) const { return *files_.at(name); }
 
   void record() { recording_ = true; }

@@ -89,6 +89,11 @@ with tempfile.TemporaryDirectory() as scratch:
         if said.returncode != 0:
             complaints.append(f"{words}: {said.stderr.decode()}")
         validate("chain-edit", said, words)
+    chain = run("repair", "--chain", "--plan", "--output=json", "over.qcow2", folder=folder)
+    validate("repair-chain", chain, "a chain's repair")
+    for link in json.loads(chain.stdout)["images"]:
+        for error in list(VALIDATORS["repair"].iter_errors(link["repair"]))[:3]:
+            complaints.append(f"a chain's repair: {link['filename']}: {error.json_path}: {error.message[:300]}")
 validate("rules", run("rules", "--output=json"), "all rules")
 validate("model", run("model", "--ops", "20", "--output=json"), "20 operations")
 

@@ -7,10 +7,13 @@
 #include <random>
 #include <thread>
 
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -250,6 +253,38 @@ TEST(FileDevice, OpenedForReadingItWritesNothing) {
     EXPECT_EQ(result.error().kind, base::ErrorKind::usage);
   }
   EXPECT_TRUE(device->flush());
+}
+
+// Pages of the file that are in memory.
+std::size_t cached_pages(const std::filesystem::path& path) {
+  const auto size = static_cast<std::size_t>(std::filesystem::file_size(path));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  void* const there = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  ::close(fd);
+  std::vector<unsigned char> pages((size + 4095) / 4096);
+  if (there == MAP_FAILED || ::mincore(there, size, pages.data()) != 0) return SIZE_MAX;
+  ::munmap(there, size);
+  return static_cast<std::size_t>(std::ranges::count_if(pages, [](auto page) { return (page & 1U) != 0; }));
+}
+
+TEST(FileDevice, DropsFromMemoryWhatIsNotReadAgainAndKeepsItsContent) {
+  const Folder folder;
+  const auto path = folder / "image";
+  const auto bytes = pattern(8 << 20, 3);
+  make_file(path, bytes.size(), {{0, bytes}});
+  const auto device = must_open(path, {.writable = true});
+  ASSERT_TRUE(device->flush());
+  struct statfs system{};
+  ASSERT_EQ(::statfs(path.c_str(), &system), 0);
+  const auto before = cached_pages(path);
+  drop_cached(*device, 0, 0);  // nothing, and not all that follows
+  EXPECT_EQ(cached_pages(path), before);
+  drop_cached(*device, 4 << 20, 4 << 20);
+  if (system.f_type != TMPFS_MAGIC) EXPECT_LE(cached_pages(path), before / 2 + 1);
+  drop_cached(*device, UINT64_MAX, 1);
+  std::vector<std::byte> read(bytes.size());
+  EXPECT_EQ(device->read(0, read).valid, read.size());
+  EXPECT_EQ(read, bytes);
 }
 
 TEST(FileDevice, AFailedWriteSaysWhy) {
