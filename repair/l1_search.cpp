@@ -76,6 +76,13 @@ std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint6
   return judge(draft, offset, entries).tables;
 }
 
+std::span<const findings::RuleId> l1_astray() {
+  static constexpr findings::RuleId list[] = {
+      "header/l1-offset-unaligned"_rule, "header/l1-offset-overflow"_rule, "header/l1-offset-zero"_rule,
+      "header/l1-size-limit"_rule,       "l1/table-past-eof"_rule,         "overlap/active-l1"_rule};
+  return list;
+}
+
 std::span<const findings::RuleId> strange_entries() {
   static constexpr findings::RuleId list[] = {"l2/table-implausible"_rule,  "l1/entry-reserved"_rule,
                                               "l1/entry-unaligned"_rule,    "l1/entry-past-eof"_rule,
