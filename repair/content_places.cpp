@@ -20,7 +20,7 @@ constexpr std::size_t most_pairs = 4U << 20;  // things times places that are we
 constexpr std::size_t most_things = 1U << 16, most_places = 1U << 20;
 constexpr std::uint64_t most_read = 1ULL << 30;  // bytes that are read in a round
 constexpr float sure = 6;                        // bits
-constexpr float proved = 16;                     // bits that only a proof gives
+constexpr float proving = 16;                    // bits that only a proof gives
 constexpr std::size_t most_looked_back = 2048;
 constexpr float of_nowhere = -12;  // for a thing that has no place
 
@@ -223,7 +223,7 @@ class Search {
       std::vector<float> bits(telling.size());
       if (progress_.stop_requested()) return {};
       things_.judge(i, disk_, expected, telling, bits);
-      const auto fits = [](float b) { return b >= proved; };
+      const auto fits = [](float b) { return b >= proving; };
       const auto only = std::ranges::find_if(bits, fits);
       if (only != bits.end() && std::find_if(only + 1, bits.end(), fits) == bits.end())
         found.push_back({i, numbers[static_cast<std::size_t>(only - bits.begin())]});

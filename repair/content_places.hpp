@@ -29,9 +29,9 @@ struct ContentPlace {
 [[nodiscard]] base::Result<std::vector<std::optional<ContentPlace>>> clusters_by_content(
     Draft& draft, std::span<const std::uint64_t> words, std::span<const std::uint64_t> guest_clusters);
 
-// The places, ascending and all of one length but for the last, that must be weighed for so many things. Of those in a row
-// that nothing tells apart one more than things stays: whatever fits there fits at several of them, so that none of them is
-// chosen, and by how much one choice is better than another is the same.
+// The places, ascending and all of one length but for the last, that must be weighed for so many things. Of
+// those in a row that nothing tells apart one more than things stays: whatever fits there fits at several of
+// them, so that none of them is chosen, and by how much one choice is better than another is the same.
 [[nodiscard]] std::vector<std::size_t> places_to_weigh(const Expectations& expected,
                                                        std::span<const Expectations::Window> places,
                                                        std::size_t things);

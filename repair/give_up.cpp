@@ -91,8 +91,8 @@ bool leads_to_table(const Draft& draft, std::uint64_t word) {
          tables_behind(draft, table, g.cluster_size() / 8) == 0;
 }
 
-// An L2 table that says that nothing is left, where its version can say so: an empty one, which may be a hole of the file,
-// is taken for a table that was lost, and nothing is freed as long as there is one.
+// An L2 table that says that nothing is left, where its version can say so: an empty one, which may be a hole
+// of the file, is taken for a table that was lost, and nothing is freed as long as there is one.
 std::vector<std::byte> table_of_zeros(const Draft& draft) {
   const auto& g = draft.geometry();
   std::vector<std::byte> table(static_cast<std::size_t>(g.cluster_size()));

@@ -24,7 +24,7 @@ constexpr Remedy order[] = {exchange,       mend_header,     reconnect,         
                             reattach,       reattach_layers, reattach_by_content, separate,
                             give_up,        mend_refcounts,  mend_copied,         cut_tail,
                             clear_marks};
-constexpr unsigned most_rounds = 16;
+constexpr unsigned most_remedy_rounds = 16;
 
 // How a repair goes: which remedies are left out, and which of them wrote in the round before it ended.
 struct Course {
@@ -40,7 +40,7 @@ struct Course {
 
 // All remedies, again and again, until none of them changes anything; false when that does not come about.
 base::Result<bool> settle_rounds(Draft& draft, Course& course) {
-  for (unsigned round = 0; round < most_rounds; ++round) {
+  for (unsigned round = 0; round < most_remedy_rounds; ++round) {
     draft.forget_withheld();
     course.wrote.clear();
     for (const auto remedy : order) {

@@ -12,7 +12,7 @@ namespace cowvet::repair {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 constexpr std::uint64_t most_records = 1U << 17;
 constexpr std::size_t most_runs = 1U << 16;         // of a file
 constexpr std::uint64_t most_bitmap = 32ULL << 20;  // bytes
