@@ -11,7 +11,8 @@ namespace cowvet::analyzer {
 namespace {
 
 using format::limits::sector;
-constexpr std::uint64_t usual_piece = 64 * 1024;  // bytes of the snapshot table, read at once
+// Bytes of the snapshot table that are read at once: some dozens of entries; all of any entry that a writer makes.
+constexpr std::uint64_t usual_piece = 4 * 1024, longest_piece = 256 * 1024;
 
 // Up to `length` bytes at `offset`, cut at the end of the file and before the first that can't be read.
 std::vector<std::byte> read_some(const storage::Device& device, std::uint64_t offset, std::uint64_t length) {
@@ -84,7 +85,7 @@ bool has_magic(const storage::Device& device) {
 }  // namespace
 
 // The table does not say how long it is: it is read a piece at a time, each from the first entry that did not fit into
-// the piece before.
+// the piece before. An entry that claims more than the longest piece is none.
 std::vector<format::Snapshot> read_snapshots(const storage::Device& device, const format::Header& header) {
   const std::uint64_t offset = header.v2.snapshots_offset.raw();
   const std::uint32_t wanted = std::min(header.v2.nb_snapshots, format::limits::max_snapshots);
@@ -92,7 +93,7 @@ std::vector<format::Snapshot> read_snapshots(const storage::Device& device, cons
   std::vector<format::Snapshot> list;
   std::uint64_t position = 0;
   constexpr std::uint64_t longest = format::limits::max_snapshot_table;
-  for (std::uint64_t length = usual_piece; position < longest && length <= longest;) {
+  for (std::uint64_t length = usual_piece; position < longest && length <= longest_piece;) {
     const std::uint64_t most = std::min(length, longest - position);
     const auto piece = read_some(device, base::saturating_add(offset, position), most);
     const std::size_t before = list.size();

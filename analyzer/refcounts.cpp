@@ -351,9 +351,13 @@ void Refcounts::report_uncovered(std::uint64_t block, std::uint64_t owned) {
   const std::uint64_t first = block << geometry_.block_bits();
   const std::uint64_t end =
       std::min(first + geometry_.block_entries(), base::divide_up(image_.eof, geometry_.cluster_size()));
-  Finding f{"refcount/coverage"_rule};
+  const RuleId rule = "refcount/coverage"_rule;
+  const HostOffset begin{first << geometry_.cluster_bits()};
+  if (!image_.findings.wants(rule, {begin, base::GuestOffset{0}}))
+    return image_.findings.tally(rule, rule->severity, owned);
+  Finding f{rule};
   f.where = fmt::format("refcount_table[{}]", block);
-  f.host = {HostOffset{first << geometry_.cluster_bits()}, (end - first) << geometry_.cluster_bits()};
+  f.host = {begin, (end - first) << geometry_.cluster_bits()};
   f.count = owned;
   f.expected = Value::text("a refcount block");
   f.actual = Value::text(block < entries_ ? "none that can be read" : "no table entry");

@@ -163,32 +163,45 @@ base::Result<void> MappingWalk::for_each_slice(const SliceUse& use) {
 
 std::vector<Group> MappingWalk::groups_of(const Slice& slice, std::uint64_t first, std::uint64_t end,
                                           Visitor* visitor) const {
+  constexpr std::uint64_t stretch =
+      512;  // entries: of a long table most are zeros, which are passed over at once
   std::vector<Group> groups;
   const auto width = static_cast<std::size_t>(slice.end - slice.first);
   const base::BigEndianTable<std::uint64_t> words(slice.bytes);
+  std::vector<std::uint32_t> holding;  // trees with an entry in the stretch
   UseIndex uses;
-  for (std::uint64_t index = first; index < end && !image_.progress.stop_requested(); ++index) {
-    Group group{.l1_index = index};
-    uses.clear();
-    std::size_t recent = 0;  // layers mostly name the table that the layer before named
-    for (std::uint32_t t = 0; t < trees_.size(); ++t) {
-      if (index >= trees_[t].entries) continue;
-      const L1Entry entry{words[t * width + static_cast<std::size_t>(index - slice.first)]};
-      if (entry.word == 0) continue;
-      if (visitor != nullptr) visitor->l1_entry(trees_[t], t, index, entry);
-      if (recent >= group.uses.size() || group.uses[recent].table != entry.offset()) {
-        if (!leads_to_table(entry)) continue;
-        recent = uses.find_or_add(group.uses, entry.offset());
+  for (std::uint64_t begin = first; begin < end && !image_.progress.stop_requested(); begin += stretch) {
+    const std::uint64_t stop = std::min(begin + stretch, end);
+    const auto inner = static_cast<std::size_t>(begin - slice.first);
+    holding.clear();
+    for (std::uint32_t t = 0; t < trees_.size(); ++t)
+      if (begin < trees_[t].entries &&
+          !base::all_zero(base::ConstBytes(slice.bytes)
+                              .subspan((t * width + inner) * 8, static_cast<std::size_t>(stop - begin) * 8)))
+        holding.push_back(t);
+    for (std::uint64_t index = begin; index < stop && !holding.empty(); ++index) {
+      Group group{.l1_index = index};
+      uses.clear();
+      std::size_t recent = 0;  // layers mostly name the table that the layer before named
+      for (const auto t : holding) {
+        if (index >= trees_[t].entries) continue;
+        const L1Entry entry{words[t * width + static_cast<std::size_t>(index - slice.first)]};
+        if (entry.word == 0) continue;
+        if (visitor != nullptr) visitor->l1_entry(trees_[t], t, index, entry);
+        if (recent >= group.uses.size() || group.uses[recent].table != entry.offset()) {
+          if (!leads_to_table(entry)) continue;
+          recent = uses.find_or_add(group.uses, entry.offset());
+        }
+        auto& use = group.uses[recent];
+        use.trees.push_back(t);
+        use.refs_here = use.refs += trees_[t].refs();
+        if (trees_[t].active) {
+          use.active = true;
+          use.copied = entry.copied();
+        }
       }
-      auto& use = group.uses[recent];
-      use.trees.push_back(t);
-      use.refs_here = use.refs += trees_[t].refs();
-      if (trees_[t].active) {
-        use.active = true;
-        use.copied = entry.copied();
-      }
+      if (!group.uses.empty()) groups.push_back(std::move(group));
     }
-    if (!group.uses.empty()) groups.push_back(std::move(group));
   }
   return groups;
 }

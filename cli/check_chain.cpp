@@ -23,7 +23,7 @@ std::string format_below(const Node& node, const Node& over) {
 }
 
 std::vector<Link> links_below(const std::string& image, const Shared& shared) {
-  const std::vector<Link> alone{{.file = image, .format = shared.format}};
+  std::vector<Link> alone{{.file = image, .format = shared.format}};
   if (shared.format == "raw") return alone;  // what a guest wrote must not lead to other files
   const auto open = [&](const std::string& file) { return open_quietly(file, shared); };
   auto graph = analyzer::read_graph({image}, {}, open);

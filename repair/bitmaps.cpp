@@ -1,11 +1,13 @@
 // Bitmaps that can't be used: dropped, with consent, since a backup program then copies everything once more;
 // the rest of the directory is written anew beside the old one.
 #include <algorithm>
+#include <ranges>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
+#include "repair/bitmap_entry.hpp"
 #include "repair/extension_area.hpp"
 #include "repair/field_places.hpp"
 #include "repair/remedies.hpp"
@@ -66,14 +68,7 @@ base::Result<bool> count_anew(Draft& draft, ExtensionList& extensions, StoredExt
   std::uint32_t count = 0;
   while (at < bytes.size()) {
     const auto step = format::parse_bitmap(base::ConstBytes(bytes).subspan(static_cast<std::size_t>(at)), at);
-    if (!step.bitmap) break;
-    const auto& entry = step.bitmap->entry;
-    constexpr std::uint8_t least_granularity = 9, most_granularity = 31;
-    if (entry.type != 1 || entry.granularity_bits < least_granularity ||
-        entry.granularity_bits > most_granularity || entry.table_size == 0 || entry.table_offset.raw() == 0 ||
-        !draft.geometry().aligned(entry.table_offset) || entry.table_offset.raw() >= draft.image().size() ||
-        step.bitmap->name.empty())
-      break;
+    if (!step.bitmap || !is_bitmap_entry(*step.bitmap, draft.geometry(), draft.image().size())) break;
     at += step.needed;
     ++count;
   }
@@ -229,8 +224,8 @@ Remedied mend_bitmaps(Draft& draft) {
         }
   if (action == nullptr) return {};
   action = &draft.last();
-  for (auto it = gone.rbegin(); it != gone.rend(); ++it)
-    bitmaps.erase(bitmaps.begin() + static_cast<std::ptrdiff_t>(*it));
+  for (const auto index : std::views::reverse(gone))
+    bitmaps.erase(bitmaps.begin() + static_cast<std::ptrdiff_t>(index));
   if (bitmaps.empty()) return drop_extension(draft, *action, extensions);
   std::vector<std::byte> directory;
   for (const auto& bitmap : bitmaps) {

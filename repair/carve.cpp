@@ -117,12 +117,13 @@ class Carving::Impl {
 
   base::Result<void> look_around(base::Progress& progress) {
     std::vector<std::byte> head(static_cast<std::size_t>(std::min(g_.cluster_size(), analyzer::head_bytes)));
-    for (std::uint64_t c = 0; c < clusters_; ++c) {
-      if (c % 1024 == 0 && progress.stop_requested()) return stopped();
-      progress.advance(std::min(g_.cluster_size(), image_.size() - offset_of(c)));
-      if (used(c)) continue;
-      if (const auto extent = image_.extent(offset_of(c)); extent.hole && extent.end >= offset_of(c + 1))
-        continue;
+    for (std::uint64_t c = 0, next = 0; c < clusters_; c = next) {
+      if (progress.stop_requested()) return stopped();
+      const auto extent = image_.extent(offset_of(c));
+      const bool hole = extent.hole && extent.end >= offset_of(c + 1);
+      next = hole ? cluster_of(extent.end) : c + 1;
+      progress.advance(std::min(offset_of(next), image_.size()) - offset_of(c));
+      if (hole || used(c)) continue;
       const auto got = image_.read(offset_of(c), head);
       if (got.os_error != 0) continue;
       const auto first = base::ConstBytes(head).first(static_cast<std::size_t>(got.valid));
@@ -152,11 +153,11 @@ class Carving::Impl {
     for (const auto c : listed_) {
       const auto bytes = bytes_of(c);
       const auto evidence = analyzer::classify(bytes, rules_);
-      std::uint64_t leads = 0;
+      std::unordered_set<std::uint64_t> leads;  // an L1 table names each table once
       for (const auto& named : evidence.named)
-        leads +=
-            named.cluster != c && (tables_.has(named.cluster) || tables_in_use_.has(named.cluster)) ? 1U : 0U;
-      if (leads * 2 >= evidence.named.size() && leads != 0)
+        if (named.cluster != c && (tables_.has(named.cluster) || tables_in_use_.has(named.cluster)))
+          leads.insert(named.cluster);
+      if (leads.size() * 2 >= evidence.named.size() && !leads.empty())
         l1_.insert(c);
       else
         l2_.push_back(c);
@@ -175,7 +176,9 @@ class Carving::Impl {
     CarvedDisk disk;
     const std::uint64_t wanted = snapshot != nullptr ? snapshot->entry.l1_size : present_.header().v2.l1_size;
     std::uint64_t room = 1;  // clusters of the table that are still there
-    while (room * (g_.cluster_size() / 8) < wanted && c + room < clusters_ && !used(c + room)) ++room;
+    while (room * (g_.cluster_size() / 8) < wanted && c + room < clusters_ && !used(c + room) &&
+           (l1_.contains(c + room) || base::all_zero(bytes_of(c + room))))
+      ++room;
     disk.layer.l1_entries = std::min(wanted, room * (g_.cluster_size() / 8));
     disk.layer.l1 = base::HostOffset{offset_of(c)};
     disk.layer.size = disk.layer.vm_state = disk.layer.end =
@@ -282,26 +285,26 @@ class Carving::Impl {
 
   [[nodiscard]] Piece judged(Piece piece, std::vector<PieceCursor>& present) const {
     if (piece.kind != Kind::data && piece.kind != Kind::compressed) return piece;
+    // The end of the file's last cluster, and what was put together behind it.
+    if (piece.host >= image_.size()) return lost(piece, "its place lies behind the end of the file");
     const bool data = piece.kind == Kind::data;
     const std::uint64_t first = cluster_of(piece.host);
     const std::uint64_t end = g_.clusters(piece.host + (data ? piece.length : piece.payload));
     const bool in_use = data ? used(first) : uses_any(first, end);
-    if (data) {  // as far as that is so
-      std::uint64_t run = first + 1;
-      while (run < end && used(run) == in_use) ++run;
-      piece.length = std::min(piece.length, offset_of(run) - piece.host);
-    }
     if (!in_use) {
-      const auto extent = image_.extent(piece.host);
       if (!data) return piece;
-      piece.length = std::min(piece.length, extent.end - piece.host);
+      const auto extent = image_.extent(piece.host);
+      piece = as_far_as_alike(piece, extent.end - piece.host);
       if (extent.hole) return lost(piece, "its place was given back to the file system");
       return piece;
     }
     for (auto& cursor : present) {
       const auto now = cursor.at(piece.begin);
       if (!now || now->kind != piece.kind || now->host != piece.host) continue;
-      piece.length = std::min(piece.length, now->length);
+      if (data)
+        piece = as_far_as_alike(piece, now->length);
+      else
+        piece.length = std::min(piece.length, now->length);
       piece.why = "the disk or a snapshot has it too: later writes may have changed it";
       return piece;
     }
@@ -311,6 +314,15 @@ class Carving::Impl {
     }
     piece.length = std::min(piece.length, offset_of(first + 1) - piece.host);
     return lost(piece, "something else lies there now");
+  }
+  // The beginning of a piece of data, at most so long, whose clusters are all in use, or all not.
+  [[nodiscard]] Piece as_far_as_alike(Piece piece, std::uint64_t most) const {
+    piece.length = std::min(piece.length, most);
+    const std::uint64_t first = cluster_of(piece.host), end = g_.clusters(piece.host + piece.length);
+    std::uint64_t run = first + 1;
+    while (run < end && used(run) == used(first)) ++run;
+    piece.length = std::min(piece.length, offset_of(run) - piece.host);
+    return piece;
   }
   [[nodiscard]] bool uses_any(std::uint64_t first, std::uint64_t end) const {
     for (; first < end; ++first)

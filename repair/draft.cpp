@@ -151,6 +151,19 @@ base::Result<void> Draft::copy(Action& action, std::uint64_t from, std::uint64_t
   return put(action, to, bytes(from, length));
 }
 
+base::Result<void> Draft::adopt(const Draft& other) {
+  constexpr std::uint64_t chunk = 1ULL << 20;
+  const auto& from = other.overlay_;
+  if (auto done = overlay_.resize(from.size()); !done) return done;
+  for (const auto& range : from.changes())
+    for (std::uint64_t at = range.begin; at < range.end; at += chunk)
+      if (auto done = overlay_.write(at, other.bytes(at, std::min(chunk, range.end - at))); !done)
+        return done;
+  named_.insert(named_.end(), other.named_.begin(), other.named_.end());
+  ++writes_;
+  return {};
+}
+
 // Pointers that lead past the end of the file: growing the file would make them lead to what lies there then.
 void Draft::look_for_dangling() {
   dangling_.clear();

@@ -86,6 +86,10 @@ class Draft {
   [[nodiscard]] base::Result<void> copy(Action& action, std::uint64_t from, std::uint64_t to,
                                         std::uint64_t length);
 
+  // All that another draft of the same image, or of this one's, has changed. Error: an internal limit of the overlay
+  // only.
+  [[nodiscard]] base::Result<void> adopt(const Draft& other);
+
   // New space of `clusters` clusters behind all that is in the file, as zeros. Nothing where pointers lead there that
   // are wrong now and would be right then, or where the format ends. Pointers that
   // are about to be replaced, by their findings' rule, do not count.

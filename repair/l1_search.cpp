@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "format/entries.hpp"
+#include "repair/bitmap_entry.hpp"
 #include "repair/owned_clusters.hpp"
 
 namespace cowvet::repair {
@@ -15,6 +16,12 @@ namespace {
 constexpr std::uint64_t most_entries = 1U << 20;  // of a table that is looked for
 constexpr std::uint64_t most_tables = 4096;       // that are read to judge a table
 constexpr std::uint64_t piece = 512;              // entries that are read at once
+
+// Its first word leads to a table, as an L1 table's would.
+bool is_bitmap_directory(const Draft& draft, std::uint64_t offset) {
+  const auto step = format::parse_bitmap(draft.bytes(offset, draft.geometry().cluster_size()), 0);
+  return step.bitmap && is_bitmap_entry(*step.bitmap, draft.geometry(), draft.image().size());
+}
 
 L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
   const auto& g = draft.geometry();
@@ -69,6 +76,13 @@ std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint6
   return judge(draft, offset, entries).tables;
 }
 
+std::span<const findings::RuleId> l1_astray() {
+  static constexpr findings::RuleId list[] = {
+      "header/l1-offset-unaligned"_rule, "header/l1-offset-overflow"_rule, "header/l1-offset-zero"_rule,
+      "header/l1-size-limit"_rule,       "l1/table-past-eof"_rule,         "overlap/active-l1"_rule};
+  return list;
+}
+
 std::span<const findings::RuleId> strange_entries() {
   static constexpr findings::RuleId list[] = {"l2/table-implausible"_rule,  "l1/entry-reserved"_rule,
                                               "l1/entry-unaligned"_rule,    "l1/entry-past-eof"_rule,
@@ -97,7 +111,9 @@ std::optional<L1Candidate> search_l1(const Draft& draft, std::uint64_t entries) 
       if (!f.host) continue;
       for (std::uint64_t at = f.host->begin.raw(); at < f.host->begin.raw() + f.host->length; at += cluster) {
         const auto candidate = judge(draft, at, entries);
-        if (candidate.tables == 0 || (best && rank(candidate) < rank(*best))) continue;
+        if (candidate.tables == 0 || is_bitmap_directory(draft, at) ||
+            (best && rank(candidate) < rank(*best)))
+          continue;
         several = best && best->offset != at && rank(candidate) == rank(*best);
         best = candidate;
       }

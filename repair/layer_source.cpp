@@ -108,7 +108,8 @@ LayerSource::Told LayerSource::tell(std::uint64_t at) {
   } else if (previous_) {  // the target grew: zeros
     previous = Piece{.begin = at, .length = layer_.size - at, .kind = Piece::Kind::zero};
   }
-  if (plain_ && (plain = plain_->at(at))) end = std::min(end, plain->end());
+  if (plain_) plain = plain_->at(at);
+  if (plain) end = std::min(end, plain->end());
   const FateRange* earlier = options_.earlier != nullptr ? &options_.earlier->at(at) : nullptr;
   if (earlier != nullptr) end = std::min(end, earlier->end);
   piece->length = end - at;

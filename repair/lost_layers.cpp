@@ -72,8 +72,12 @@ class Layers {
     const auto tables = lost_tables(draft_);
     if (tables.size() < 2) return {};
     const auto groups = generations(draft_, tables);
+    // The size of a disk may be wrong: what no layer has an entry for is no place.
+    std::uint64_t end = 0;
+    for (const auto& l1 : layers_) end = std::max(end, l1.entries);
+    end = std::min({end, g_.l1_entries(layers_.back().disk), most_entries});
     std::vector<std::uint64_t> indices;  // of which no layer has a table
-    for (std::uint64_t i = 0; i < g_.l1_entries(layers_.back().disk); ++i)
+    for (std::uint64_t i = 0; i < end && indices.size() <= groups.size(); ++i)
       if (std::ranges::all_of(layers_, [&](const L1Table& l1) { return i >= l1.entries || vacant(l1, i); }))
         indices.push_back(i);
     if (groups.size() != indices.size()) return {};

@@ -7,6 +7,11 @@
 
 namespace cowvet::repair {
 
+namespace {
+// Bytes: eight slots of the longest keys take 2 MiB. A damaged number must not claim the rest of a sparse file.
+constexpr std::uint64_t longest_region = 64ULL << 20;
+}  // namespace
+
 std::optional<format::EncryptionExtension> find_luks_region(const Draft& draft) {
   std::optional<format::EncryptionExtension> found;
   const std::uint64_t step = draft.geometry().cluster_size();
@@ -19,7 +24,7 @@ std::optional<format::EncryptionExtension> find_luks_region(const Draft& draft) 
     if (std::ranges::equal(draft.bytes(at, format::luks_magic.size()), format::luks_magic)) {
       const auto luks = format::decode_luks(draft.bytes(at, format::luks_header_size));
       const auto payload = luks && analyzer::is_luks1(*luks) ? analyzer::payload_of(*luks) : std::nullopt;
-      if (payload && *payload <= draft.image().size() - at) {
+      if (payload && *payload <= std::min(longest_region, draft.image().size() - at)) {
         if (found) return std::nullopt;
         found = format::EncryptionExtension{.offset = base::HostOffset{at}, .length = *payload};
       }

@@ -189,10 +189,14 @@ class Comparison {
   }
 
   // Without the key, stored bytes say nothing of zeros, nor where the place they lie at is a part of the encryption.
+  // A method that does not exist is a damaged field: what it is afterwards counts.
   [[nodiscard]] bool comparable(const Piece& b, const Piece& a) const {
-    const auto crypt = before_.header().v2.crypt_method;
+    using format::CryptMethod;
+    const std::uint32_t said = before_.header().v2.crypt_method;
+    const std::uint32_t crypt =
+        said <= static_cast<std::uint32_t>(CryptMethod::luks) ? said : after_.header().v2.crypt_method;
     if (crypt == 0 || options_.cipher != nullptr) return true;
-    const bool by_place = crypt != static_cast<std::uint32_t>(format::CryptMethod::aes);
+    const bool by_place = crypt != static_cast<std::uint32_t>(CryptMethod::aes);
     return b.kind == a.kind && (!by_place || b.host == a.host);
   }
 

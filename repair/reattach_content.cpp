@@ -55,7 +55,9 @@ class ByContent {
           std::ranges::any_of(open, [&](const Vacancy& v) { return v.place.offset == at && !v.shared; });
       if ((draft_.word(at) == 0 || vacant) && !draft_.awaits(at)) indices.push_back(i);
     }
-    const auto places = tables_by_content(draft_, lost, indices);
+    const auto found = tables_by_content(draft_, lost, indices);
+    if (!found) return std::unexpected(found.error());
+    const auto& places = *found;
     for (std::size_t i = 0; i < lost.size(); ++i) {
       if (!places[i]) continue;
       const std::uint64_t index = indices[places[i]->place], at = v2.l1_table_offset.raw() + index * 8;
@@ -133,7 +135,9 @@ class ByContent {
       if (!base::all_zero(draft_.bytes(cluster << g_.cluster_bits(), g_.cluster_size())))
         words.push_back(cluster << g_.cluster_bits() | format::copied_flag);
     for (const auto& [cluster, entry] : open_) clusters.push_back(cluster);
-    const auto places = clusters_by_content(draft_, words, clusters);
+    const auto found = clusters_by_content(draft_, words, clusters);
+    if (!found) return std::unexpected(found.error());
+    const auto& places = *found;
     if (std::ranges::none_of(places, [](const auto& place) { return place.has_value(); })) return {};
     std::set<std::uint64_t> placed;
     for (std::size_t i = 0; i < words.size(); ++i) {

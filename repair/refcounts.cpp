@@ -337,23 +337,52 @@ class Refcounts {
     return {};
   }
 
+  // New space that the blocks that are made anew need, and a table that can't stay or has too few entries.
+  struct Room {
+    std::uint64_t entries = 0;  // of the table
+    std::uint64_t blocks = 0, table_clusters = 0;
+    [[nodiscard]] std::uint64_t total() const { return blocks + table_clusters; }
+  };
+  [[nodiscard]] Room room_for_made() const {
+    Room room{.entries =
+                  std::max<std::uint64_t>(blocks_.size(), made_.empty() ? 1 : made_.rbegin()->first + 1)};
+    for (const auto& [index, block] : made_)
+      if (index >= blocks_.size() ||
+          (blocks_[static_cast<std::size_t>(index)] & format::entry_offset_mask) == 0)
+        ++room.blocks;
+    // A little room, so that the next clusters don't need another table.
+    if (why_table_ || room.entries > blocks_.size())
+      room.table_clusters = base::divide_up((room.entries + room.blocks + 2) * 8, g_.cluster_size());
+    return room;
+  }
+  // Makes the blocks that count the next clusters of the file; true when there were none.
+  bool count_room(std::uint64_t clusters) {
+    if (clusters == 0) return false;
+    const std::uint64_t next = base::divide_up(draft_.image().size(), g_.cluster_size());
+    bool any = false;
+    for (std::uint64_t index = block_of(next); index <= block_of(next + clusters - 1); ++index) {
+      if (believed(index) || made_.contains(index) || index >= format::limits::max_refcount_table / 8)
+        continue;
+      (void)made(index);
+      any = true;
+    }
+    return any;
+  }
+
   Remedied store() {
     std::erase_if(made_, [&](const auto& item) {
       const bool placed = item.first < blocks_.size() && blocks_[static_cast<std::size_t>(item.first)] != 0;
       return item.second.bytes.empty() || (base::all_zero(item.second.bytes) && !placed);
     });
     if (made_.empty() && !why_table_) return drop_entries();
-    const std::uint64_t needed = made_.empty() ? 1 : made_.rbegin()->first + 1;
-    const bool grows = needed > blocks_.size();
-    if (blocks_.size() < needed) blocks_.resize(static_cast<std::size_t>(needed));
-    std::uint64_t missing = 0;
-    for (const auto& [index, block] : made_)
-      if ((blocks_[static_cast<std::size_t>(index)] & format::entry_offset_mask) == 0) ++missing;
-    const bool new_table = why_table_.has_value() || grows;
-    // A little room, so that the next clusters don't need another table.
-    const std::uint64_t table_clusters =
-        new_table ? base::divide_up((blocks_.size() + missing + 2) * 8, g_.cluster_size()) : 0;
-    const std::uint64_t total = missing + table_clusters;
+    Room room = room_for_made();
+    // The room's own blocks are made with the others: a table that was made without them would be left as scrap.
+    constexpr unsigned most_turns = 8;
+    for (unsigned turn = 0; turn < most_turns && count_room(room.total()); ++turn) room = room_for_made();
+    if (blocks_.size() < room.entries) blocks_.resize(static_cast<std::size_t>(room.entries));
+    const auto [entries, missing, table_clusters] = room;
+    const bool new_table = table_clusters != 0;
+    const std::uint64_t total = room.total();
     std::uint64_t space = 0;
     if (total != 0) {
       const auto taken = draft_.take(total);
@@ -366,7 +395,7 @@ class Refcounts {
       }
       space = *taken;
       for (std::uint64_t i = 0; i < total;
-           ++i) {  // their own refcounts; what no block counts yet comes in the next round
+           ++i) {  // their own refcounts; what a block counts that stays comes in the next round
         const std::uint64_t cluster = space / g_.cluster_size() + i;
         if (made_.contains(block_of(cluster))) set_made(cluster, 1);
       }

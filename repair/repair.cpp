@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 
+#include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -17,25 +18,11 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {mend_header,
-                            reconnect,
-                            mend_extensions,
-                            mend_luks,
-                            mend_features,
-                            raise_refcounts,
-                            mend_snapshot_entries,
-                            mend_snapshots,
-                            give_size,
-                            mend_bitmaps,
-                            mend_entry_bits,
-                            reattach,
-                            reattach_layers,
-                            reattach_by_content,
-                            separate,
-                            give_up,
-                            mend_refcounts,
-                            mend_copied,
-                            cut_tail,
+constexpr Remedy order[] = {exchange,       mend_header,     reconnect,           mend_extensions,
+                            mend_luks,      mend_features,   raise_refcounts,     mend_snapshot_entries,
+                            mend_snapshots, give_size,       mend_bitmaps,        mend_entry_bits,
+                            reattach,       reattach_layers, reattach_by_content, separate,
+                            give_up,        mend_refcounts,  mend_copied,         cut_tail,
                             clear_marks};
 constexpr unsigned most_rounds = 16;
 
@@ -57,16 +44,20 @@ base::Result<bool> settle_rounds(Draft& draft, Course& course) {
     draft.forget_withheld();
     course.wrote.clear();
     for (const auto remedy : order) {
-      if (course.without(remedy)) continue;
       const auto writes = draft.writes();
-      if (auto done = remedy(draft); !done) return std::unexpected(done.error());
+      if (!course.without(remedy))
+        if (auto done = remedy(draft); !done) return std::unexpected(done.error());
       // As long as the file does not say what the check read in it, nothing else can be mended.
       if (remedy == mend_header && draft.verdict().inferred && draft.writes() == writes) break;
       if (draft.writes() == writes) continue;
       course.wrote.push_back(remedy);
       if (auto done = draft.examine(); !done) return std::unexpected(done.error());
-      if (!course.watch) continue;
-      if (const auto on = course.watch(remedy); !on || !*on) return on;
+      if (course.watch)
+        if (const auto on = course.watch(remedy); !on || !*on) return on;
+      // What is counted now may tell where the disk's own table is, before a snapshot is made of it.
+      if (remedy == raise_refcounts &&
+          std::ranges::any_of(l1_astray(), [&](auto rule) { return draft.any(rule); }))
+        break;
     }
     if (!course.wrote.empty()) continue;
     // What has no place when nothing else finds one.
@@ -136,6 +127,21 @@ std::string objection_to(const Proof& proof, const Draft& draft) {
 constexpr std::string_view comes_to_no_end =
     "the steps come to no end: one of them undoes what another one did";
 
+// What all that was done changes for those who read.
+base::Result<void> prove(const storage::Device& image, const Options& options, base::Progress& progress,
+                         Planned& planned) {
+  auto& plan = planned.plan;
+  if (!plan.changes_anything() || !plan.before.geometry || !plan.after.geometry) return {};
+  const auto& draft = *planned.draft;
+  const auto changes = draft.image().changes();
+  auto proof = compare(view_of(image, plan.before, options), view_of(draft.image(), plan.after, options),
+                       {.changes = changes}, progress);
+  if (!proof) return std::unexpected(proof.error());
+  if (plan.objection.empty()) plan.objection = objection_to(*proof, draft);
+  plan.proof = std::move(*proof);
+  return {};
+}
+
 // A plan without the remedies that are left out.
 base::Result<Planned> attempt(const storage::Device& image, const Options& options, base::Progress& progress,
                               Course& course) {
@@ -162,14 +168,7 @@ base::Result<Planned> attempt(const storage::Device& image, const Options& optio
           {action.rule, findings::Consent::none, action.what, action.count, action.places});
   std::erase_if(plan.actions, [](const Action& action) { return action.changes == 0; });
   plan.after = draft.take_verdict();
-  if (plan.changes_anything() && plan.before.geometry && plan.after.geometry) {
-    const auto changes = draft.image().changes();
-    auto proof = compare(view_of(image, plan.before, options), view_of(draft.image(), plan.after, options),
-                         {.changes = changes}, progress);
-    if (!proof) return std::unexpected(proof.error());
-    if (plan.objection.empty()) plan.objection = objection_to(*proof, draft);
-    plan.proof = std::move(*proof);
-  }
+  if (auto done = prove(image, options, progress, planned); !done) return std::unexpected(done.error());
   return planned;
 }
 
@@ -216,10 +215,25 @@ base::Result<std::optional<Culprit>> find_culprit(const storage::Device& image, 
   return found;
 }
 
-}  // namespace
+// A remedy is left out of what was found; of what is there now it may be the right one. So that nothing is left for
+// a second repair, its plan becomes a part of this one, where both together are as harmless as each.
+base::Result<Planned> with_second(const storage::Device& image, const Options& options,
+                                  base::Progress& progress, Planned&& first, Planned&& second) {
+  Planned both;
+  both.draft = std::make_unique<Draft>(image, options, progress);
+  for (const auto* one : {&first, &second})
+    if (auto done = both.draft->adopt(*one->draft); !done) return std::unexpected(done.error());
+  both.plan = second.plan;
+  both.plan.proof.reset();
+  both.plan.before = first.plan.before;
+  both.plan.size_before = first.plan.size_before;
+  both.plan.actions.insert(both.plan.actions.begin(), first.plan.actions.begin(), first.plan.actions.end());
+  if (auto done = prove(image, options, progress, both); !done) return std::unexpected(done.error());
+  return both.plan.objection.empty() ? std::move(both) : std::move(first);
+}
 
-base::Result<Planned> plan_repair(const storage::Device& image, const Options& options,
-                                  base::Progress& progress) {
+base::Result<Planned> plan_without_culprits(const storage::Device& image, const Options& options,
+                                            base::Progress& progress, unsigned seconds) {
   Course course;
   std::vector<Withheld> dropped;
   auto planned = attempt(image, options, progress, course);
@@ -231,8 +245,23 @@ base::Result<Planned> plan_repair(const storage::Device& image, const Options& o
     dropped.push_back(std::move((*culprit)->step));
     planned = attempt(image, options, progress, course);
   }
-  if (planned) planned->plan.withheld.insert(planned->plan.withheld.end(), dropped.begin(), dropped.end());
-  return planned;
+  if (!planned) return planned;
+  planned->plan.withheld.insert(planned->plan.withheld.end(), dropped.begin(), dropped.end());
+  if (dropped.empty() || seconds == 0 || !planned->plan.objection.empty() ||
+      !planned->plan.changes_anything())
+    return planned;
+  auto second = plan_without_culprits(planned->draft->image(), options, progress, seconds - 1);
+  if (!second) return second;
+  if (!second->plan.objection.empty() || !second->plan.changes_anything()) return planned;
+  return with_second(image, options, progress, std::move(*planned), std::move(*second));
+}
+
+}  // namespace
+
+base::Result<Planned> plan_repair(const storage::Device& image, const Options& options,
+                                  base::Progress& progress) {
+  constexpr unsigned most_seconds = 3;
+  return plan_without_culprits(image, options, progress, most_seconds);
 }
 
 }  // namespace cowvet::repair

@@ -2,6 +2,7 @@
 // without the entries that can't be used. Promises: the header changes in one write; an entry keeps all its
 // extra data; a snapshot is given up with consent only.
 #include <algorithm>
+#include <ranges>
 #include <set>
 
 #include <fmt/format.h>
@@ -171,8 +172,8 @@ class Snapshots {
           continue;
         if (draft_.may_act(rule, Consent::lossy, drop, place_from(f)) != nullptr) gone.insert(*index);
       }
-    for (auto it = gone.rbegin(); it != gone.rend(); ++it) {
-      const auto dropped = listed_.begin() + static_cast<std::ptrdiff_t>(*it);
+    for (const auto index : std::views::reverse(gone)) {
+      const auto dropped = listed_.begin() + static_cast<std::ptrdiff_t>(index);
       draft_.abandon(dropped->entry.l1_table_offset.raw());
       listed_.erase(dropped);
     }

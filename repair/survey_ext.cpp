@@ -18,7 +18,8 @@ constexpr std::uint32_t has_64bit = 0x80, has_csum_seed = 0x2000, has_meta_bg = 
 constexpr std::uint32_t ro_sparse = 1, ro_metadata_csum = 0x400, ro_gdt_csum = 0x10, ro_bigalloc = 0x200;
 constexpr std::uint16_t inode_uninit = 1, block_uninit = 2;
 constexpr std::uint64_t most_groups = 1U << 16;
-constexpr std::uint64_t most_inode_blocks = 1U << 16;  // that are read
+constexpr std::uint64_t most_inode_blocks = 1U << 16;   // that are read
+constexpr std::uint64_t most_extent_blocks = 1U << 14;  // the same
 
 struct Group {
   std::uint64_t block_map = 0, inode_map = 0, inode_table = 0;
@@ -298,7 +299,8 @@ class Ext {
                       return !summed || (tail + 4 <= b.size() &&
                                          crc32c(seed, part(b, 0, tail)) == little<std::uint32_t>(b, tail));
                     });
-      if (read(block, next)) expect_extents(file, next, depth_so_far + 1);
+      if (++extent_blocks_ <= most_extent_blocks && read(block, next))
+        expect_extents(file, next, depth_so_far + 1);
     }
   }
   void expect_extent(const File& file, std::uint64_t logical, std::uint64_t length, std::uint64_t block) {
@@ -360,7 +362,7 @@ class Ext {
   Expectations& to_;
   std::uint64_t block_size_ = 0, first_ = 0, per_group_ = 0, inodes_ = 0, inode_size_ = 0,
                 descriptor_size_ = 0;
-  std::uint64_t blocks_ = 0, groups_ = 0, reserved_ = 0, inode_blocks_ = 0;
+  std::uint64_t blocks_ = 0, groups_ = 0, reserved_ = 0, inode_blocks_ = 0, extent_blocks_ = 0;
   std::uint32_t ro_ = 0, seed_ = 0, journal_ = 0;
   bool summed_ = false;
   std::vector<std::byte> uuid_, descriptors_;

@@ -159,6 +159,9 @@ class Fat {
     return entry_in(table_, bits_, cluster);
   }
 
+  // A longer one is a circle.
+  [[nodiscard]] std::uint64_t longest_chain() const { return std::min(most_chain, clusters_); }
+
   void expect_files() {
     const auto looks = [clusters = clusters_](base::ConstBytes b) { return lists_files(b, clusters); };
     if (root_size_ != 0) {
@@ -192,7 +195,7 @@ class Fat {
   }
   void follow_directory(std::uint64_t cluster, bool root) {
     std::vector<std::byte> bytes(static_cast<std::size_t>(cluster_size_));
-    for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain && !to_.exhausted(); ++n) {
+    for (std::uint64_t n = 0; is_cluster(cluster) && n < longest_chain() && !to_.exhausted(); ++n) {
       if (n == 0 && !root)
         to_.add_check(
             at(cluster), at(cluster) + sector, "the beginning of a directory", [cluster](base::ConstBytes b) {
@@ -201,7 +204,7 @@ class Fat {
                          cluster &&
                      says(b, entry_size, "..         ");
             });
-      for (std::uint64_t s = n == 0 && !root ? sector : 0; s < cluster_size_; s += sector)
+      for (std::uint64_t s = n == 0 && !root ? sector : 0; s < cluster_size_ && !to_.exhausted(); s += sector)
         to_.add_check(
             at(cluster) + s, at(cluster) + s + sector, "a part of a directory",
             [clusters = clusters_](base::ConstBytes b) { return lists_files(b, clusters); },
@@ -213,7 +216,8 @@ class Fat {
     }
   }
   void follow_file(std::uint64_t cluster, std::uint64_t size) {
-    for (std::uint64_t n = 0; is_cluster(cluster) && n < most_chain && size != 0 && !to_.exhausted(); ++n) {
+    for (std::uint64_t n = 0; is_cluster(cluster) && n < longest_chain() && size != 0 && !to_.exhausted();
+         ++n) {
       const std::uint64_t here = std::min(size, cluster_size_), edge = base::divide_up(here, sector) * sector;
       to_.add(at(cluster), at(cluster) + here, Area::Kind::used);
       if (here != edge) to_.add(at(cluster) + here, at(cluster) + edge, Area::Kind::zeros);
@@ -227,14 +231,15 @@ class Fat {
   }
 
   void expect_clusters() {
-    for (std::uint64_t c = 2; c < clusters_ + 2 && !known_.empty();) {
+    const std::uint64_t end_of_table = std::min(clusters_ + 2, known_.size() * sector * 8 / bits_);
+    for (std::uint64_t c = 2; c < end_of_table;) {
       const auto state = [&](std::uint64_t cluster) {
         const auto entry = next(cluster);
         return !entry ? -1 : *entry != 0 ? 1 : 0;
       };
       const int here = state(c);
       std::uint64_t end = c + 1;
-      while (end < clusters_ + 2 && state(end) == here) ++end;
+      while (end < end_of_table && state(end) == here) ++end;
       if (here >= 0) to_.add_map(at(c), at(end), here == 1 ? Area::Kind::held : Area::Kind::free);
       c = end;
     }

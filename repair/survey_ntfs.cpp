@@ -1,6 +1,7 @@
 // NTFS: records of the master file table hold their own number, blocks of directories theirs; where
 // everything lies is told by runs in the records, and what is free by the bitmap of record 6.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,7 @@ constexpr std::uint64_t sector = 512;
 constexpr std::uint64_t most_records = 1U << 17;
 constexpr std::size_t most_runs = 1U << 16;         // of a file
 constexpr std::uint64_t most_bitmap = 32ULL << 20;  // bytes
+constexpr std::uint64_t longest_cluster = 2ULL << 20;
 constexpr std::uint32_t mirror = 1, bitmap = 6, letters = 10;
 
 struct Run {
@@ -89,7 +91,8 @@ class Ntfs {
     index_size_ = size_of(little<std::uint8_t>(b, 0x44));
     sectors_ = little<std::uint64_t>(b, 0x28);
     if (sectors_ > (disk_.size() - begin_) / bytes_per_sector_ || record_size_ < sector ||
-        record_size_ > 65536 || index_size_ < sector || index_size_ > 1U << 20)
+        record_size_ > 65536 || index_size_ < sector || index_size_ > 1U << 20 ||
+        cluster_size_ > longest_cluster)
       return false;
     clusters_ = sectors_ * bytes_per_sector_ / cluster_size_;
     return clusters_ != 0;
@@ -158,11 +161,10 @@ class Ntfs {
   }
   [[nodiscard]] std::optional<std::uint64_t> place_of(const std::vector<Run>& runs,
                                                       std::uint64_t offset) const {
-    for (const auto& run : runs)
-      if (const std::uint64_t begin = run.vcn * cluster_size_;
-          begin <= offset && offset < begin + run.count * cluster_size_)
-        return at(run.lcn) + (offset - begin);
-    return std::nullopt;
+    const std::uint64_t vcn = offset / cluster_size_;
+    const auto behind = std::ranges::upper_bound(runs, vcn, {}, &Run::vcn);  // they are in order
+    if (behind == runs.begin() || vcn - (behind - 1)->vcn >= (behind - 1)->count) return std::nullopt;
+    return at((behind - 1)->lcn) + (offset - (behind - 1)->vcn * cluster_size_);
   }
 
   void expect_records(std::uint64_t first, std::uint64_t place, std::uint64_t length) {
@@ -187,7 +189,7 @@ class Ntfs {
       } else if (stored.type == data_type && number == bitmap) {
         for (const auto& run : stored.runs)
           to_.add_ground(at(run.lcn), at(run.lcn + run.count), Area::Kind::perhaps);
-        take_bitmap(stored);
+        if (!std::exchange(bitmap_taken_, true)) take_bitmap(stored);
       } else {
         expect_content(stored, number);
       }
@@ -247,6 +249,7 @@ class Ntfs {
   Expectations& to_;
   std::uint64_t bytes_per_sector_ = 0, cluster_size_ = 0, record_size_ = 0, index_size_ = 0, sectors_ = 0,
                 clusters_ = 0;
+  bool bitmap_taken_ = false;  // a record that claims several would make work without end
 };
 
 }  // namespace

@@ -181,7 +181,7 @@ class Xfs {
     const std::uint64_t free = big<std::uint64_t>(record, 8), each = 1ULL << inodes_bits_;
     const std::uint64_t holes = (incompat_ & sparse) != 0 ? big<std::uint16_t>(record, 4) : 0;
     std::vector<std::byte> bytes;
-    for (std::uint64_t i = 0; i < chunk_inodes; i += each) {
+    for (std::uint64_t i = 0; i < chunk_inodes && !to_.exhausted(); i += each) {
       if ((holes >> (i / 4) & 1) != 0) continue;
       const std::uint64_t block = g * per_group_ + ((first + i) >> inodes_bits_);
       if (!inside(block)) return;

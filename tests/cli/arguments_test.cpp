@@ -60,66 +60,66 @@ class Parsing : public testing::Test {
  protected:
   std::optional<Exit> parse(std::vector<std::string> words) {
     Arguments arguments("verb", "Does it.", "");
-    arguments.flag("-q,--quiet", quiet, "");
-    arguments.text("-f", format, "FMT", "");
-    arguments.texts("--report", reports, "FILE", "");
-    arguments.number("--jobs", jobs, "");
-    arguments.word("--output", output, {"human", "json"}, "");
-    arguments.operands(images, "IMAGE", "");
+    arguments.flag("-q,--quiet", quiet_, "");
+    arguments.text("-f", format_, "FMT", "");
+    arguments.texts("--report", reports_, "FILE", "");
+    arguments.number("--jobs", jobs_, "");
+    arguments.word("--output", output_, {"human", "json"}, "");
+    arguments.operands(images_, "IMAGE", "");
     std::vector<char*> pointers;
     for (auto& word : words) pointers.push_back(word.data());
     testing::internal::CaptureStderr();
-    auto code = arguments.parse(pointers, console);
-    said = testing::internal::GetCapturedStderr();
+    auto code = arguments.parse(pointers, console_);
+    said_ = testing::internal::GetCapturedStderr();
     return code;
   }
 
-  Console console;
-  bool quiet = false;
-  std::string format, output = "human", said;
-  std::vector<std::string> reports, images;
-  std::uint64_t jobs = 7;
+  Console console_;
+  bool quiet_ = false;
+  std::string format_, output_ = "human", said_;
+  std::vector<std::string> reports_, images_;
+  std::uint64_t jobs_ = 7;
 };
 
 TEST_F(Parsing, takes_options_before_and_after_images) {
   ASSERT_EQ(parse({"a", "-q", "--output=json", "b", "-f", "qcow2"}), std::nullopt);
-  EXPECT_TRUE(quiet);
-  EXPECT_EQ(output, "json");
-  EXPECT_EQ(format, "qcow2");
-  EXPECT_EQ(images, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(jobs, 7U) << "what was not given keeps its value";
+  EXPECT_TRUE(quiet_);
+  EXPECT_EQ(output_, "json");
+  EXPECT_EQ(format_, "qcow2");
+  EXPECT_EQ(images_, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(jobs_, 7U) << "what was not given keeps its value";
 }
 
 TEST_F(Parsing, an_option_that_repeats_takes_no_image_with_it) {
   ASSERT_EQ(parse({"--report", "r.json", "a", "--report", "r.xml", "b"}), std::nullopt);
-  EXPECT_EQ(reports, (std::vector<std::string>{"r.json", "r.xml"}));
-  EXPECT_EQ(images, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(reports_, (std::vector<std::string>{"r.json", "r.xml"}));
+  EXPECT_EQ(images_, (std::vector<std::string>{"a", "b"}));
 }
 
 TEST_F(Parsing, the_last_of_two_values_counts) {
   ASSERT_EQ(parse({"-f", "raw", "-f", "qcow2", "a"}), std::nullopt);
-  EXPECT_EQ(format, "qcow2");
+  EXPECT_EQ(format_, "qcow2");
 }
 
 TEST_F(Parsing, what_stands_behind_two_dashes_is_no_option) {
   ASSERT_EQ(parse({"--", "-q"}), std::nullopt);
-  EXPECT_FALSE(quiet);
-  EXPECT_EQ(images, (std::vector<std::string>{"-q"}));
+  EXPECT_FALSE(quiet_);
+  EXPECT_EQ(images_, (std::vector<std::string>{"-q"}));
 }
 
 TEST_F(Parsing, says_what_is_wrong_and_where_help_is) {
   EXPECT_EQ(parse({"--outptu=json", "a"}), Exit::failed);
-  EXPECT_EQ(said,
+  EXPECT_EQ(said_,
             "cowvet: verb: there is no option '--outptu=json'; did you mean '--output'?: see 'cowvet verb "
             "--help'\n");
   EXPECT_EQ(parse({"--output", "yaml", "a"}), Exit::failed);
-  EXPECT_NE(said.find("'yaml' is none of human, json"), std::string::npos) << said;
+  EXPECT_NE(said_.find("'yaml' is none of human, json"), std::string::npos) << said_;
   EXPECT_EQ(parse({"--jobs", "many", "a"}), Exit::failed);
-  EXPECT_NE(said.find("'many' is no number"), std::string::npos) << said;
+  EXPECT_NE(said_.find("'many' is no number"), std::string::npos) << said_;
   EXPECT_EQ(parse({}), Exit::failed);
-  EXPECT_NE(said.find("IMAGE is missing"), std::string::npos) << said;
+  EXPECT_NE(said_.find("IMAGE is missing"), std::string::npos) << said_;
   EXPECT_EQ(parse({"a", "-f"}), Exit::failed);
-  EXPECT_NE(said, "");
+  EXPECT_NE(said_, "");
 }
 
 TEST(Meter, shows_share_rate_and_time_left) {

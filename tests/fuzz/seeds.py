@@ -11,28 +11,41 @@ from pathlib import Path
 LONGEST = 65536  # bytes of an input
 BLOCK = 512      # a block of one byte all over, zeros or a guest's pattern, is left out of a description
 MAGIC = b"QFI\xfb"
+TARGETS = ("records", "l2", "codecs", "recipe", "check", "repair", "salvage", "survey", "operations", "libvirt")
+OF_IMAGES = ("check", "repair", "salvage")
 
 
 def described(path):
-    """An image as the list of pieces that fuzz/sparse_input.hpp describes, or nothing when that becomes too long."""
+    """An image as the list of pieces that fuzz/sparse_input.hpp describes, or nothing when that becomes too long, even if of
+    what is encrypted or compressed only the beginnings are kept."""
+    return pieces(path, thin=False) or pieces(path, thin=True)
+
+
+def noisy(block):
+    return len(set(block)) > BLOCK // 4
+
+
+def pieces(path, thin):
     length = path.stat().st_size
     if length >= 1 << 48:
         return None
-    pieces = []  # [offset, bytes]
+    found = []  # [offset, bytes]
     with open(path, "rb") as file:
         for begin, end in data_runs(file, length):
+            left_out = False
             for offset in range(begin // BLOCK * BLOCK, end, BLOCK):
                 file.seek(offset)
                 block = file.read(BLOCK)
-                if not block.strip(block[:1]):
+                before, left_out = left_out, thin and noisy(block)
+                if not block.strip(block[:1]) or (before and left_out):
                     continue
-                if pieces and pieces[-1][0] + len(pieces[-1][1]) == offset and len(pieces[-1][1]) + BLOCK < 65536:
-                    pieces[-1][1] += block
+                if found and found[-1][0] + len(found[-1][1]) == offset and len(found[-1][1]) + BLOCK < 65536:
+                    found[-1][1] += block
                 else:
-                    pieces.append([offset, bytearray(block)])
-                if sum(8 + len(content) for _, content in pieces) > LONGEST - 8:
+                    found.append([offset, bytearray(block)])
+                if sum(8 + len(content) for _, content in found) > LONGEST - 8:
                     return None
-    listed = b"".join(struct.pack(">Q", offset << 16 | len(content)) + content for offset, content in pieces)
+    listed = b"".join(struct.pack(">Q", offset << 16 | len(content)) + content for offset, content in found)
     return listed + struct.pack(">Q", length << 16)
 
 
@@ -80,9 +93,15 @@ def keep(folder, content):
     (folder / hashlib.sha1(content).hexdigest()[:16]).write_bytes(content)
 
 
+def keep_image(targets, content):
+    for name in OF_IMAGES:
+        keep(targets[name], content)
+    return 1
+
+
 def make(corpus_tool, source, folder):
     """Fills folder/TARGET/ for every target; returns how many images became seeds of the whole check."""
-    targets = {name: folder / name for name in ("records", "l2", "codecs", "recipe", "check", "repair", "operations", "libvirt")}
+    targets = {name: folder / name for name in TARGETS}
     for place in targets.values():
         place.mkdir(parents=True, exist_ok=True)
     subprocess.run([corpus_tool, "build", folder / "images"], check=True, stdout=subprocess.DEVNULL)
@@ -90,13 +109,9 @@ def make(corpus_tool, source, folder):
     for image in sorted((folder / "images").rglob("*.qcow2")):
         content = image.read_bytes() if image.stat().st_size <= LONGEST else None
         if content and content.startswith(MAGIC):
-            keep(targets["check"], content)
-            keep(targets["repair"], content)
-            used += 1
-        elif (pieces := described(image)) is not None:
-            keep(targets["check"], pieces)
-            keep(targets["repair"], pieces)
-            used += 1
+            used += keep_image(targets, content)
+        elif (description := described(image)) is not None:
+            used += keep_image(targets, description)
         with open(image, "rb") as file:
             keep(targets["records"], file.read(1024))
         if (table := l2_input(image)) is not None:

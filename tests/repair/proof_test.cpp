@@ -180,5 +180,18 @@ TEST_F(Encrypted, a_moved_cluster_is_not_proved) {
   EXPECT_EQ(said(proof().changed), ":8192+4096");
 }
 
+// A damaged field names a method that there is none of: the bytes are plain ones, as the mended field says.
+struct Misnamed : Change {
+  Misnamed() : Change("image size=4M cluster_size=4K\ndata 0..9\ndamage:\nset header.crypt_method = 16\n") {}
+};
+TEST_F(Misnamed, a_moved_cluster_reads_the_same) {
+  const std::uint64_t from = word(entry(2)) & format::entry_offset_mask, end = after.size();
+  ASSERT_TRUE(after.resize(end + 4096));
+  ASSERT_TRUE(after.write(end, cluster(from)));
+  put(after, entry(2), end | format::copied_flag);
+  ASSERT_TRUE(after.write(32, std::vector<std::byte>(4)));
+  EXPECT_TRUE(proof().changed.empty());
+}
+
 }  // namespace
 }  // namespace cowvet::repair

@@ -127,9 +127,8 @@ TEST(Repair, keeps_its_laws_on_every_damaged_image_of_the_corpus) {
         for (const auto& action : plan.actions) EXPECT_EQ(action.consent, Consent::lossless);
       }
       // The result again: the same verdict, and nothing left to do.
-      const Options again_options = options;
       base::Progress again_progress;
-      auto again = must(plan_repair(planned->draft->image(), again_options, again_progress));
+      auto again = must(plan_repair(planned->draft->image(), options, again_progress));
       EXPECT_EQ(again.draft->writes(), 0U) << told(again.plan);
       EXPECT_EQ(again.plan.before.summary, plan.after.summary);
       actions += plan.actions.size();

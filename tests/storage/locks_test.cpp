@@ -77,30 +77,30 @@ class Locks : public testing::Test {
   void SetUp() override {
     for (const char* program : {"qemu-nbd", "qemu-img", "qemu-io"})
       if (!installed(program)) GTEST_SKIP() << program << " is not installed (Debian: qemu-utils)";
-    ASSERT_EQ(run({"qemu-img", "create", "-q", "-f", "qcow2", image, "1M"}), 0);
+    ASSERT_EQ(run({"qemu-img", "create", "-q", "-f", "qcow2", image_, "1M"}), 0);
   }
-  int run(std::vector<std::string> arguments) { return Process(std::move(arguments), folder / "log").wait(); }
+  int run(std::vector<std::string> arguments) { return Process(std::move(arguments), folder_ / "log").wait(); }
   std::unique_ptr<Process> serve(std::vector<std::string> options) {
-    std::vector<std::string> arguments{"qemu-nbd", "-t", "-k", socket};
+    std::vector<std::string> arguments{"qemu-nbd", "-t", "-k", socket_};
     arguments.insert(arguments.end(), options.begin(), options.end());
-    auto server = std::make_unique<Process>(std::move(arguments), folder / "nbd");
-    EXPECT_TRUE(comes_true([&] { return ::access(socket.c_str(), F_OK) == 0; })) << "qemu-nbd did not start";
+    auto server = std::make_unique<Process>(std::move(arguments), folder_ / "nbd");
+    EXPECT_TRUE(comes_true([&] { return ::access(socket_.c_str(), F_OK) == 0; })) << "qemu-nbd did not start";
     return server;
   }
   [[nodiscard]] LockState state() const {
-    const auto found = image_in_use(image);
+    const auto found = image_in_use(image_);
     EXPECT_TRUE(found);
     return found.value_or(LockState{});
   }
   [[nodiscard]] base::Result<void> open_for_writing(bool lock = true) const {
-    const auto device = open_file(image, {.writable = true, .lock = lock});
+    const auto device = open_file(image_, {.writable = true, .lock = lock});
     if (!device) return std::unexpected(device.error());
     return {};
   }
 
-  Folder folder;
-  std::string image = (folder / "image.qcow2").string();
-  std::string socket = (folder / "socket").string();
+  Folder folder_;
+  std::string image_ = (folder_ / "image.qcow2").string();
+  std::string socket_ = (folder_ / "socket").string();
 };
 
 TEST_F(Locks, AnImageThatNobodyUsesIsFree) {
@@ -114,7 +114,7 @@ TEST_F(Locks, AnImageThatNobodyUsesIsFree) {
 
 TEST_F(Locks, AServerThatWritesIsSeenAndStopsWriting) {
   {
-    const auto server = serve({image});
+    const auto server = serve({image_});
     EXPECT_TRUE(comes_true([&] { return state().in_use_for_writing(); }));
     const auto used = state();
     EXPECT_TRUE(used.holds(Permission::consistent_read));
@@ -130,14 +130,14 @@ TEST_F(Locks, AServerThatWritesIsSeenAndStopsWriting) {
     EXPECT_NE(refused.error().message.find("stop the virtual machine"), std::string::npos);
     EXPECT_NE(refused.error().message.find("--force-share"), std::string::npos);
     EXPECT_TRUE(open_for_writing(false));
-    EXPECT_TRUE(open_file(image)) << "reading is never refused";
+    EXPECT_TRUE(open_file(image_)) << "reading is never refused";
   }
   EXPECT_FALSE(state().in_use_for_writing()) << "the locks go with their holder";
   EXPECT_TRUE(open_for_writing());
 }
 
 TEST_F(Locks, AServerThatReadsOnlyStopsWritingButIsNoDangerToReaders) {
-  const auto server = serve({"-r", image});
+  const auto server = serve({"-r", image_});
   EXPECT_TRUE(comes_true([&] { return state().held != 0; }));
   const auto used = state();
   EXPECT_FALSE(used.in_use_for_writing());
@@ -151,7 +151,7 @@ TEST_F(Locks, AServerThatReadsOnlyStopsWritingButIsNoDangerToReaders) {
 
 TEST_F(Locks, AReaderThatAllowsEverythingStopsNobody) {
   const auto server =
-      serve({"-r", "--image-opts", "driver=qcow2,force-share=on,file.driver=file,file.filename=" + image});
+      serve({"-r", "--image-opts", "driver=qcow2,force-share=on,file.driver=file,file.filename=" + image_});
   EXPECT_TRUE(comes_true([&] { return state().held != 0; }));
   EXPECT_EQ(state().refused, 0);
   EXPECT_TRUE(open_for_writing());
@@ -159,40 +159,40 @@ TEST_F(Locks, AReaderThatAllowsEverythingStopsNobody) {
 
 TEST_F(Locks, OurWritingStopsQemuAndOurReadingDoesNot) {
   {
-    const auto reading = open_file(image);
+    const auto reading = open_file(image_);
     ASSERT_TRUE(reading);
     EXPECT_FALSE(state().in_use_for_writing());
     EXPECT_EQ(state().held, 0) << "reading takes no lock";
-    EXPECT_EQ(run({"qemu-io", "-c", "write 0 64k", image}), 0);
+    EXPECT_EQ(run({"qemu-io", "-c", "write 0 64k", image_}), 0);
   }
   {
-    const auto writing = open_file(image, {.writable = true});
+    const auto writing = open_file(image_, {.writable = true});
     ASSERT_TRUE(writing);
     EXPECT_TRUE(state().in_use_for_writing());
     EXPECT_TRUE(state().holds(Permission::write));
     EXPECT_TRUE(state().holds(Permission::resize));
     EXPECT_TRUE(state().refuses(Permission::write));
-    EXPECT_NE(run({"qemu-io", "-c", "write 0 64k", image}), 0);
-    EXPECT_NE(run({"qemu-img", "info", image}), 0);
-    EXPECT_EQ(run({"qemu-img", "info", "-U", image}), 0);
+    EXPECT_NE(run({"qemu-io", "-c", "write 0 64k", image_}), 0);
+    EXPECT_NE(run({"qemu-img", "info", image_}), 0);
+    EXPECT_EQ(run({"qemu-img", "info", "-U", image_}), 0);
     const auto second = open_for_writing();
     ASSERT_FALSE(second) << "two of us exclude each other as well";
     EXPECT_EQ(second.error().kind, base::ErrorKind::in_use);
   }
-  EXPECT_EQ(run({"qemu-io", "-c", "write 0 64k", image}), 0);
+  EXPECT_EQ(run({"qemu-io", "-c", "write 0 64k", image_}), 0);
 }
 
 TEST_F(Locks, ARefusalLeavesNoLockBehind) {
-  const auto server = serve({"-r", image});
+  const auto server = serve({"-r", image_});
   EXPECT_TRUE(comes_true([&] { return state().held != 0; }));
   struct stat status{};
-  const auto file = open_descriptor(image, Opening::write, status);
+  const auto file = open_descriptor(image_, Opening::write, status);
   ASSERT_TRUE(file);
   EXPECT_FALSE(lock_for_writing(file->get()));
   const auto seen = state();
   EXPECT_FALSE(seen.holds(Permission::write));
   EXPECT_FALSE(seen.holds(Permission::resize));
-  EXPECT_EQ(run({"qemu-img", "info", image}), 0) << "other readers still come in";
+  EXPECT_EQ(run({"qemu-img", "info", image_}), 0) << "other readers still come in";
 }
 
 TEST(LockForWriting, OfTwoThatComeAtOnceAtMostOneGetsIt) {
