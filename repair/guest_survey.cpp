@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "format/geometry.hpp"
 #include "repair/guest_words.hpp"
 
 namespace cowvet::repair {

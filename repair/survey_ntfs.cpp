@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "format/geometry.hpp"
 #include "repair/guest_survey.hpp"
 #include "repair/guest_words.hpp"
 
