@@ -135,15 +135,28 @@ class Inference {
     return found;
   }
 
+  // How entries may be read: with subclusters or without, and as leading into another file where the header says so.
+  struct Reading {
+    bool extended = false, external = false;
+  };
+  [[nodiscard]] std::vector<Reading> readings() const {
+    std::vector<Reading> all;
+    for (const bool extended : {stored_.extended_l2(), !stored_.extended_l2()}) {
+      all.push_back({extended, false});
+      if (stored_.external_data_file()) all.push_back({extended, true});
+    }
+    return all;
+  }
+
   // The guess with the best L1 table for these refcounts, if there is one.
   [[nodiscard]] Guess judge(const RefcountGuess& refcounts) const {
     Guess best{.refcounts = refcounts, .snapshots = {}, .l1 = {}};
-    std::array<bool, 2> readings{stored_.extended_l2(), !stored_.extended_l2()};
-    for (const bool extended : readings) {
+    for (const auto [extended, external] : readings()) {
       const auto geometry = Geometry::make(refcounts.cluster_bits, refcounts.order, extended);
       if (!geometry) continue;
       StoredRefcounts counts(image_.device, *geometry, HostOffset{refcounts.table});
-      L1Evidence evidence(image_, *geometry, refcounts.table == 0 ? nullptr : &counts, refcounts.table);
+      L1Evidence evidence(image_, *geometry, refcounts.table == 0 ? nullptr : &counts, refcounts.table,
+                          external);
       best.snapshots = find_snapshots(*geometry, evidence);
       if (const auto l1 = stored_l1(evidence)) {
         if (!best.l1_stored || l1->agreement.score() > best.score()) {

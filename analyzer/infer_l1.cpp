@@ -22,10 +22,10 @@ std::vector<std::byte> bytes_of(const Image& image, std::uint64_t offset, std::u
 }
 
 L1Evidence::L1Evidence(const Image& image, const format::Geometry& geometry, StoredRefcounts* refcounts,
-                       std::uint64_t refcount_table)
+                       std::uint64_t refcount_table, bool external_data)
     : image_(image),
       geometry_(geometry),
-      rules_{.geometry = geometry, .eof = image.eof},
+      rules_{.geometry = geometry, .eof = image.eof, .external_data = external_data},
       refcounts_(refcounts),
       reserved_{0, refcount_table} {}
 
@@ -60,6 +60,7 @@ const L1Evidence::Target& L1Evidence::target(std::uint64_t offset) {
       bad += run.count;
     } else if (run.owns() && (run.problems & problem::past_eof) == 0) {  // what a cut took says nothing
       good += run.count;
+      if (rules_.external_data) continue;
       const auto [first, count] = host_clusters(run, geometry_);
       for (std::uint64_t c = first; c < first + count; ++c) {
         if (run.type != EntryType::compressed)

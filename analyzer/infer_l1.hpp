@@ -42,9 +42,10 @@ struct L1Guess {
 
 class L1Evidence {
  public:
-  // Without refcounts every pointer that may be right agrees. All of it outlives the evidence.
+  // Without refcounts every pointer that may be right agrees; with the data in another file those of L2 tables say
+  // nothing of this one. All of it outlives the evidence.
   L1Evidence(const Image& image, const format::Geometry& geometry, StoredRefcounts* refcounts,
-             std::uint64_t refcount_table);
+             std::uint64_t refcount_table, bool external_data);
 
   // Where the table of something else is known to begin, so that no L1 table goes on there.
   void reserve(std::uint64_t offset) { reserved_.insert(offset); }

@@ -94,8 +94,8 @@ base::Result<void> Base::zero(GuestOffset at, std::uint64_t length, Unmap unmap)
   return begin < end ? disk().zero(GuestOffset{begin}, end - begin, unmap) : base::Result<void>{};
 }
 
-// A layer's data, which are about to be cut off, leave the system's memory: letting go of it takes longer than cutting. What
-// tables lie between stays, since it is needed for that.
+// A layer's data, which are about to be cut off, leave the system's memory: letting go of it takes longer
+// than cutting. What tables lie between stays, since it is needed for that.
 void drop_cached_data(OpenImage& layer) {
   constexpr std::uint64_t least = 1 << 20;  // less is not worth a system call
   const auto& disk = layer.disk();

@@ -5,6 +5,19 @@
 
 namespace cowvet::format {
 
+bool known_extension(std::uint32_t type) {
+  switch (static_cast<ExtensionType>(type)) {
+    case ExtensionType::backing_format:
+    case ExtensionType::feature_names:
+    case ExtensionType::bitmaps:
+    case ExtensionType::encryption:
+    case ExtensionType::data_file:
+    case ExtensionType::scrap: return true;
+    case ExtensionType::end: break;
+  }
+  return false;
+}
+
 const Extension* ExtensionArea::find(ExtensionType type) const {
   auto backwards = list | std::views::reverse;
   auto it = std::ranges::find(backwards, static_cast<std::uint32_t>(type), &Extension::type);

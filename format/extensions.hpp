@@ -23,6 +23,8 @@ enum class ExtensionType : std::uint32_t {
   data_file = 0x44415441,
   scrap = 0x53435250,  // cowvet's own: see scrap.hpp
 };
+// Whether it is one of these, other than `end`.
+[[nodiscard]] bool known_extension(std::uint32_t type);
 
 struct ExtensionHeader {
   std::uint32_t type = 0;

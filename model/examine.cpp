@@ -141,6 +141,8 @@ class Run {
       add(chain[base]);
       if (top != 0 || base == 1) add(chain[top == 0 ? 0 : top - 1]);
     };
+    // Opening it takes back what an operation that had failed left noted.
+    if (const auto* o = std::get_if<Use>(&operation)) add(o->which);
     if (const auto* o = std::get_if<Commit>(&operation)) commit(o->top, o->base);
     if (std::holds_alternative<Rebase>(operation)) add(model_.used());
     if (const auto* o = std::get_if<Pull>(&operation)) add(chain[o->image]);

@@ -139,8 +139,8 @@ bool Model::can_commit(const std::vector<std::size_t>& chain, std::size_t top, s
   const Layer& from = layers_[chain[top]];
   const Layer& into = layers_[chain[base]];
   if (!from.valid || !into.valid) return false;
-  // Its snapshots show what lies below, which changes: what they show through layers that are valid no longer is too much
-  // to say.
+  // Its snapshots show what lies below, which changes: what they show through layers that are valid no longer
+  // is too much to say.
   if (top == 0 && !from.snapshots.empty() && (scope_ != Scope::all || base != 1)) return false;
   // Where the snapshots' sizes can't be noted, they would be lost.
   return from.size() <= into.size() || into.raw || into.setting.version != 2 || into.snapshots.empty();

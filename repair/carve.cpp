@@ -20,13 +20,12 @@ namespace cowvet::repair {
 
 namespace {
 
-using analyzer::Content;
 using Kind = Piece::Kind;
 
 constexpr std::uint64_t most_clusters = 1ULL << 28;  // in the file: 96 MiB of bits
-constexpr std::size_t most_tables = 1U << 18;
-constexpr std::size_t most_layers = 64;  // that are held against a carved disk
-constexpr std::size_t sampled = 64;      // entries of a table that is to be placed
+constexpr std::size_t most_carved_tables = 1U << 18;
+constexpr std::size_t most_held_layers = 64;  // that are held against a carved disk
+constexpr std::size_t sampled = 64;           // entries of a table that is to be placed
 
 base::Result<void> stopped() {
   return base::fail(base::ErrorKind::cancelled, "stopped: nothing was written");
@@ -58,13 +57,13 @@ class Carving::Impl {
     if (auto done = look_around(progress); !done) return done;
     sort_tables();
     place_loose();
-    view_.emplace(overlay_, present_.header(), g_);
-    for (auto& disk : found_) {
+    view.emplace(overlay_, present_.header(), g_);
+    for (auto& disk : found) {
       if (progress.stop_requested()) return stopped();
       measure(disk);
     }
-    std::erase_if(found_, [](const CarvedDisk& disk) { return disk.bytes.intact == 0; });
-    std::ranges::stable_sort(found_, [](const CarvedDisk& a, const CarvedDisk& b) {
+    std::erase_if(found, [](const CarvedDisk& disk) { return disk.bytes.intact == 0; });
+    std::ranges::stable_sort(found, [](const CarvedDisk& a, const CarvedDisk& b) {
       return std::pair(a.confidence(), a.bytes.intact) > std::pair(b.confidence(), b.bytes.intact);
     });
     return {};
@@ -73,13 +72,13 @@ class Carving::Impl {
   [[nodiscard]] Judge judge() const {
     auto cursors = std::make_shared<std::vector<PieceCursor>>();
     for (const auto& layer : present_.layers())
-      if (cursors->size() < most_layers) cursors->emplace_back(present_, layer);
+      if (cursors->size() < most_held_layers) cursors->emplace_back(present_, layer);
     return [this, cursors](const Piece& piece) { return judged(piece, *cursors); };
   }
 
-  std::vector<CarvedDisk> found_;
-  std::uint64_t unplaced_ = 0;
-  std::optional<View> view_;
+  std::vector<CarvedDisk> found;
+  std::uint64_t unplaced = 0;
+  std::optional<View> view;
 
  private:
   [[nodiscard]] std::uint64_t cluster_of(std::uint64_t offset) const { return offset >> g_.cluster_bits(); }
@@ -127,11 +126,11 @@ class Carving::Impl {
       const auto got = image_.read(offset_of(c), head);
       if (got.os_error != 0) continue;
       const auto first = base::ConstBytes(head).first(static_cast<std::size_t>(got.valid));
-      if (analyzer::classify_head(first, rules_) == Content::other) continue;
+      if (analyzer::classify_head(first, rules_) == analyzer::Content::other) continue;
       const auto bytes = bytes_of(c);
       const auto evidence = analyzer::classify(bytes, rules_);
-      if (evidence.content == Content::snapshot_table) read_snapshots(bytes);
-      if (evidence.content != Content::l2_table || listed_.size() == most_tables) continue;
+      if (evidence.content == analyzer::Content::snapshot_table) read_snapshots(bytes);
+      if (evidence.content != analyzer::Content::l2_table || listed_.size() == most_carved_tables) continue;
       tables_.add(c);
       listed_.push_back(c);
     }
@@ -201,7 +200,7 @@ class Carving::Impl {
           placed.insert(table);
         }
     }
-    found_.push_back(std::move(disk));
+    found.push_back(std::move(disk));
   }
 
   // Which L1 entry a table without one belongs to: that of the table in use that it has most in common with.
@@ -240,7 +239,7 @@ class Carving::Impl {
     for (std::size_t t = 0; t < l2_.size(); ++t) {
       const auto best = std::ranges::max_element(votes[t], {}, [](const auto& vote) { return vote.second; });
       if (best == votes[t].end() && !single) {
-        ++unplaced_;
+        ++unplaced;
         continue;
       }
       const std::uint64_t index = best == votes[t].end() ? 0 : best->first;
@@ -265,12 +264,12 @@ class Carving::Impl {
           base::MutableBytes(table).subspan(static_cast<std::size_t>(index * 8)).first<8>(),
           offset_of(cluster));
     disk.layer.l1 = base::HostOffset{offset_of(g_.clusters(overlay_.size()))};
-    if (overlay_.write(disk.layer.l1.raw(), table)) found_.push_back(std::move(disk));
+    if (overlay_.write(disk.layer.l1.raw(), table)) found.push_back(std::move(disk));
   }
 
   void measure(CarvedDisk& disk) const {
     const auto judge_it = judge();
-    PieceCursor cursor(*view_, disk.layer);
+    PieceCursor cursor(*view, disk.layer);
     for (std::uint64_t at = 0; at < disk.layer.size;) {
       const auto whole = cursor.at(at);
       if (!whole) break;
@@ -369,9 +368,9 @@ base::Result<std::unique_ptr<Carving>> Carving::run(const storage::Device& image
   return std::unique_ptr<Carving>(new Carving(std::move(impl)));
 }
 
-const std::vector<CarvedDisk>& Carving::disks() const { return impl_->found_; }
-std::uint64_t Carving::unplaced() const { return impl_->unplaced_; }
-const View& Carving::view() const { return *impl_->view_; }
+const std::vector<CarvedDisk>& Carving::disks() const { return impl_->found; }
+std::uint64_t Carving::unplaced() const { return impl_->unplaced; }
+const View& Carving::view() const { return *impl_->view; }
 Judge Carving::judge() const { return impl_->judge(); }
 
 }  // namespace cowvet::repair

@@ -1,7 +1,8 @@
 // Where lost tables and lost clusters belong by what they hold: the guest's file systems say what must lie
 // where, and the order of the file decides between things that look alike. Promises: a place is given where
 // every other order of the things fits clearly worse; nothing where the guest's disk is encrypted, lies in
-// another file, or has no file system that is known.
+// another file, or has no file system that is known. Work grows with the things and with what file systems say,
+// never with the size that the disk claims. Error cancelled only.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -9,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "base/result.hpp"
 #include "repair/draft.hpp"
+#include "repair/expectations.hpp"
 
 namespace cowvet::repair {
 
@@ -19,11 +22,18 @@ struct ContentPlace {
 };
 
 // L2 tables at these host offsets, for these entries of the active L1 table; both ascending.
-[[nodiscard]] std::vector<std::optional<ContentPlace>> tables_by_content(
-    const Draft& draft, std::span<const std::uint64_t> tables, std::span<const std::uint64_t> l1_indices);
+[[nodiscard]] base::Result<std::vector<std::optional<ContentPlace>>> tables_by_content(
+    Draft& draft, std::span<const std::uint64_t> tables, std::span<const std::uint64_t> l1_indices);
 
 // What these words of L2 entries lead to, in the order of the file, for these clusters of the guest, ascending.
-[[nodiscard]] std::vector<std::optional<ContentPlace>> clusters_by_content(
-    const Draft& draft, std::span<const std::uint64_t> words, std::span<const std::uint64_t> guest_clusters);
+[[nodiscard]] base::Result<std::vector<std::optional<ContentPlace>>> clusters_by_content(
+    Draft& draft, std::span<const std::uint64_t> words, std::span<const std::uint64_t> guest_clusters);
+
+// The places, ascending and all of one length but for the last, that must be weighed for so many things. Of
+// those in a row that nothing tells apart one more than things stays: whatever fits there fits at several of
+// them, so that none of them is chosen, and by how much one choice is better than another is the same.
+[[nodiscard]] std::vector<std::size_t> places_to_weigh(const Expectations& expected,
+                                                       std::span<const Expectations::Window> places,
+                                                       std::size_t things);
 
 }  // namespace cowvet::repair

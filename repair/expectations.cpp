@@ -2,6 +2,7 @@
 #include "repair/expectations.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace cowvet::repair {
 
@@ -12,6 +13,21 @@ constexpr double proved = 24, disproved = -24;
 
 base::ConstBytes part_of(base::ConstBytes bytes, std::uint64_t from, std::uint64_t to) {
   return bytes.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from));
+}
+
+// How odd it would be if nothing were stored where something of the kind lies; bits.
+double oddity(Area::Kind kind) {
+  switch (kind) {
+    case Area::Kind::checked:
+    case Area::Kind::stored: return 20;
+    case Area::Kind::used: return 8;
+    case Area::Kind::held: return 1;
+    case Area::Kind::tried:
+    case Area::Kind::perhaps:
+    case Area::Kind::zeros:
+    case Area::Kind::free: return 0;
+  }
+  return 0;
 }
 
 // In order; of two that overlap the one that begins first stays.
@@ -145,20 +161,32 @@ bool Expectations::proves(std::uint64_t begin, std::uint64_t end) const {
   return false;
 }
 
-double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end) const {
-  double bits = 0;
-  for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i)
-    switch (areas_[i].kind) {
-      case Area::Kind::checked:
-      case Area::Kind::stored: bits = std::max(bits, 20.0); break;
-      case Area::Kind::used: bits = std::max(bits, 8.0); break;
-      case Area::Kind::held: bits = std::max(bits, 1.0); break;
-      case Area::Kind::tried:
-      case Area::Kind::perhaps:
-      case Area::Kind::zeros:
-      case Area::Kind::free: break;
+double Expectations::oddity_of_nothing(std::uint64_t begin, std::uint64_t end, std::uint64_t unit) const {
+  double bits = 0, most = 0;  // of the units before `at`, and what was found in the one that begins there
+  std::uint64_t at = begin;
+  for (std::size_t i = first_behind(begin); i < areas_.size() && areas_[i].begin < end; ++i) {
+    const double odd = oddity(areas_[i].kind);
+    if (odd == 0) continue;
+    const std::uint64_t from = std::max(areas_[i].begin, begin), to = std::min(areas_[i].end, end);
+    if (const std::uint64_t first = begin + (from - begin) / unit * unit; first != at) {
+      bits += std::exchange(most, 0);
+      at = first;
     }
-  return bits;
+    most = std::max(most, odd);
+    if (to - at <= unit) continue;
+    // It goes on over whole units, and perhaps into one more.
+    const std::uint64_t whole = (to - at) / unit - 1;
+    bits += most + static_cast<double>(whole) * odd;
+    at += (whole + 1) * unit;
+    most = at < to ? odd : 0;
+  }
+  return bits + most;
+}
+
+std::uint64_t Expectations::same_until(std::uint64_t begin) const {
+  const auto i = first_behind(begin);
+  if (i == areas_.size()) return ~std::uint64_t{0};
+  return areas_[i].begin > begin ? areas_[i].begin : areas_[i].end;
 }
 
 }  // namespace cowvet::repair

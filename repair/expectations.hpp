@@ -78,8 +78,11 @@ class Expectations {
   [[nodiscard]] Judgement judge(std::uint64_t begin, const Content& content) const;
   // Whether something in a range proves itself.
   [[nodiscard]] bool proves(std::uint64_t begin, std::uint64_t end) const;
-  // How odd it would be if nothing were stored in a range; bits, 0 or more.
-  [[nodiscard]] double oddity_of_nothing(std::uint64_t begin, std::uint64_t end) const;
+  // How odd it would be if nothing were stored in any unit of a range, of `unit` bytes each from its begin
+  // on; bits, 0 or more. Work grows with what is expected there, not with the range.
+  [[nodiscard]] double oddity_of_nothing(std::uint64_t begin, std::uint64_t end, std::uint64_t unit) const;
+  // Up to where everything fits just as it does at `begin`: one and the same thing is expected, or nothing.
+  [[nodiscard]] std::uint64_t same_until(std::uint64_t begin) const;
 
  private:
   void put_under(std::vector<Area>& ground);

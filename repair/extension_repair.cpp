@@ -16,24 +16,17 @@ using format::ExtensionType;
 
 namespace {
 
-constexpr std::string_view set_length = "store the length that the extension has by the one behind it";
+constexpr std::string_view set_area_length = "store the length that the extension has by the one behind it";
 constexpr std::string_view set_end = "end the list of extensions where nothing follows";
 constexpr std::string_view set_type = "store the type that the extension's content tells";
 constexpr std::uint64_t record_bytes = format::disk_size<format::ExtensionHeader>;
 
 std::uint32_t number(ExtensionType type) { return static_cast<std::uint32_t>(type); }
 
-bool known(std::uint32_t type) {
-  constexpr ExtensionType types[] = {ExtensionType::backing_format, ExtensionType::feature_names,
-                                     ExtensionType::bitmaps,        ExtensionType::encryption,
-                                     ExtensionType::data_file,      ExtensionType::scrap};
-  return std::ranges::any_of(types, [&](auto t) { return number(t) == type; });
-}
-
 // The first cluster as far as extensions may reach, and the record at hand.
-class Area {
+class ExtensionList {
  public:
-  explicit Area(const Draft& draft)
+  explicit ExtensionList(const Draft& draft)
       : bytes_(draft.bytes(0, std::min(draft.geometry().cluster_size(), draft.image().size()))),
         begin_(draft.header().length()),
         end_(bytes_.size()) {
@@ -55,7 +48,7 @@ class Area {
     while (at + record_bytes <= end_) {
       const std::uint32_t type = number_at(at), length = number_at(at + 4);
       if (type == 0 && length == 0) return true;
-      if (!known(type) || length > end_ - at - record_bytes) return false;
+      if (!format::known_extension(type) || length > end_ - at - record_bytes) return false;
       at += record_bytes + (std::uint64_t{length} + 7) / 8 * 8;
     }
     return at <= end_;
@@ -86,7 +79,7 @@ class Area {
 };
 
 // The length of an extension of this type whose room is `room` bytes; nothing when it can't be told.
-std::optional<std::uint32_t> length_of(const Area& area, std::uint32_t type, std::uint64_t data,
+std::optional<std::uint32_t> length_of(const ExtensionList& area, std::uint32_t type, std::uint64_t data,
                                        std::uint64_t room) {
   constexpr std::uint64_t feature = format::disk_size<format::FeatureName>;
   std::uint64_t length = 0;
@@ -102,13 +95,13 @@ std::optional<std::uint32_t> length_of(const Area& area, std::uint32_t type, std
 Remedied mend_overrun(Draft& draft) {
   if (!draft.any("ext/area-overrun"_rule)) return {};
   const auto& finding = draft.found("ext/area-overrun"_rule).front();
-  const Area area(draft);
+  const ExtensionList area(draft);
   const auto at = area.overrun();
   if (!at) return {};
   const std::uint32_t type = area.number_at(*at);
   const std::uint64_t data = *at + record_bytes;
   std::array<std::byte, record_bytes> record{};
-  if (!known(type)) {
+  if (!format::known_extension(type)) {
     if (!area.empty(data)) return {};
     auto* action =
         draft.may_act(finding.rule, Consent::choice, set_end,
@@ -120,7 +113,7 @@ Remedied mend_overrun(Draft& draft) {
     if (!length || !area.sound_from(data + room)) continue;
     record = format::encode(format::ExtensionHeader{.type = type, .length = *length});
     auto* action = draft.may_act(
-        finding.rule, Consent::choice, set_length,
+        finding.rule, Consent::choice, set_area_length,
         place_from(finding, fmt::format("with {} bytes the list goes on soundly, up to its end", *length)));
     return action == nullptr ? Remedied{} : draft.put(*action, *at, record);
   }
@@ -164,7 +157,8 @@ Remedied mend_types(Draft& draft) {
   const bool name = header.external_data_file() && missing(ExtensionType::data_file);
   std::uint64_t at = header.length();
   for (const auto& e : extensions.list) {
-    const std::uint32_t type = known(e.type) ? 0 : type_of(draft, e.data, crypt, bitmaps, name);
+    const std::uint32_t type =
+        format::known_extension(e.type) ? 0 : type_of(draft, e.data, crypt, bitmaps, name);
     if (type != 0) {
       const auto& finding = draft.found("ext/unknown"_rule).front();
       const auto record = format::encode(

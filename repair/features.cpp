@@ -25,16 +25,33 @@ Remedied clear_bits(Draft& draft, RuleId rule, Consent consent, std::string_view
   return {};
 }
 
-// An unknown incompatible bit is a flipped one when nothing else in the image is new or wrong.
+// Whether the program that made the image named all features that it knew, and none of these incompatible ones.
+bool unnamed(const Draft& draft, std::uint64_t bits) {
+  auto extensions = read_extension_list(draft);
+  const auto* table = extensions.find(format::ExtensionType::feature_names);
+  constexpr std::size_t record = format::disk_size<format::FeatureName>;
+  if (table == nullptr || table->data.size() < record) return false;
+  std::uint64_t named = 0;
+  for (base::ConstBytes rest = table->data; rest.size() >= record; rest = rest.subspan(record)) {
+    const auto name = format::decode<format::FeatureName>(rest.first<record>());
+    if (name.word == 0 && name.bit < 64) named |= 1ULL << name.bit;
+  }
+  return (named & format::incompatible_word["dirty"].mask()) != 0 && (named & bits) == 0;
+}
+
+// An unknown incompatible bit is a flipped one when nothing else in the image is new or wrong; several are when the
+// program that made the image did not know them, or when some are far behind those that there are: features
+// are numbered one after the other.
 Remedied clear_unknown(Draft& draft) {
   const RuleId rule = "feature/incompatible-unknown"_rule;
   const auto& summary = draft.verdict().summary;
   if (!draft.any(rule)) return {};
   const auto grave =
       summary.of(findings::Severity::fatal).findings + summary.of(findings::Severity::error).findings;
+  constexpr unsigned far = 32;
   const auto unknown = draft.header().v3.incompatible_features & format::incompatible_word.reserved_mask;
-  const bool alone = grave == summary.of(rule).findings && (unknown & (unknown - 1)) == 0 &&
-                     !draft.any("header/unknown-fields"_rule);
+  const bool alone = grave == summary.of(rule).findings && !draft.any("header/unknown-fields"_rule) &&
+                     ((unknown & (unknown - 1)) == 0 || unknown >> far != 0 || unnamed(draft, unknown));
   if (!alone) return {};
   return clear_bits(draft, rule, Consent::choice,
                     "clear the unknown feature bit: everything reads right without it", incompatible_at,

@@ -8,7 +8,7 @@
 namespace cowvet::repair {
 
 namespace {
-constexpr std::uint64_t most_entries = 1U << 20;  // that are compared
+constexpr std::uint64_t most_compared = 1U << 20;  // that are compared
 }
 
 std::vector<std::uint64_t> lost_tables(const Draft& draft) {
@@ -26,7 +26,7 @@ std::vector<std::vector<std::size_t>> generations(const Draft& draft, std::span<
     while (first[i] != i) i = first[i];
     return i;
   };
-  const std::uint64_t step = std::max<std::uint64_t>(tables.size() * g.l2_entries() / most_entries, 1);
+  const std::uint64_t step = std::max<std::uint64_t>(tables.size() * g.l2_entries() / most_compared, 1);
   const auto each = static_cast<std::size_t>(g.l2_entry_size() / 8);
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::size_t>>
       owners;  // of a cluster: entry, table

@@ -91,11 +91,23 @@ bool leads_to_table(const Draft& draft, std::uint64_t word) {
          tables_behind(draft, table, g.cluster_size() / 8) == 0;
 }
 
+// An L2 table that says that nothing is left, where its version can say so: an empty one, which may be a hole
+// of the file, is taken for a table that was lost, and nothing is freed as long as there is one.
+std::vector<std::byte> table_of_zeros(const Draft& draft) {
+  const auto& g = draft.geometry();
+  std::vector<std::byte> table(static_cast<std::size_t>(g.cluster_size()));
+  if (!draft.header().has_v3()) return table;
+  const std::uint64_t word = g.extended_l2() ? ~std::uint64_t{0} << 32 : format::zero_flag;
+  for (std::size_t at = static_cast<std::size_t>(g.l2_entry_size()) - 8; at < table.size();
+       at += static_cast<std::size_t>(g.l2_entry_size()))
+    base::store_be<std::uint64_t, 0>(std::span(table).subspan(at).first<8>(), word);
+  return table;
+}
+
 // Tables that were cut off with the end of the file. While other lost tables are there, which an empty entry could be
 // taken for the place of, each entry gets a table that says that nothing is left.
 Remedied replace_cut_tables(Draft& draft, std::span<const Vacancy> cut) {
   constexpr std::size_t most = 64;  // tables that are made
-  const auto& g = draft.geometry();
   const bool others =
       std::ranges::any_of(draft.verdict().orphans, [](const auto& orphan) { return !orphan.is_l1; });
   if (cut.empty() || !draft.allows(Consent::lossy) || (others && cut.size() > most)) {
@@ -111,12 +123,9 @@ Remedied replace_cut_tables(Draft& draft, std::span<const Vacancy> cut) {
       word = *room | format::copied_flag;
     }
     auto* action = draft.may_act(v.rule, Consent::lossy, clear_l1, {.where = v.where, .guest = v.guest});
-    if (draft.verdict().backing_name && word != 0)
-      for (std::uint64_t i = 0; i < g.l2_entries(); ++i)
-        if (auto done =
-                read_as_zeros(draft, *action, (word & format::entry_offset_mask) + i * g.l2_entry_size());
-            !done)
-          return done;
+    if (word != 0)
+      if (auto done = draft.put(*action, word & format::entry_offset_mask, table_of_zeros(draft)); !done)
+        return done;
     if (auto done = draft.put_word(*action, v.place.offset, word); !done) return done;
   }
   return {};

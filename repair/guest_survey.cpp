@@ -2,19 +2,20 @@
 
 #include <algorithm>
 
+#include "format/geometry.hpp"
 #include "repair/guest_words.hpp"
 
 namespace cowvet::repair {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 constexpr std::size_t most_partitions = 128;
 constexpr std::uint64_t start_bytes = 4096;  // that tell what begins there
 
 using Begins = bool (*)(base::ConstBytes);
 using Survey = void (*)(const GuestReader&, std::uint64_t, Expectations&);
-constexpr std::pair<Begins, Survey> known[] = {
+constexpr std::pair<Begins, Survey> file_systems[] = {
     {begins_ext, survey_ext}, {begins_xfs, survey_xfs}, {begins_ntfs, survey_ntfs}, {begins_fat, survey_fat}};
 
 bool boots(base::ConstBytes bytes) { return little<std::uint16_t>(bytes, 510) == 0xaa55; }
@@ -36,7 +37,7 @@ bool is_mbr(base::ConstBytes bytes) {
 }
 
 bool begins_something(base::ConstBytes bytes) {
-  return std::ranges::any_of(known, [&](const auto& one) { return one.first(bytes); });
+  return std::ranges::any_of(file_systems, [&](const auto& one) { return one.first(bytes); });
 }
 
 // Where partitions begin, bytes.
@@ -93,7 +94,7 @@ void survey_guest(const GuestReader& disk, Expectations& expectations) {
   for (const auto begin : begins) {
     std::vector<std::byte> bytes(static_cast<std::size_t>(std::min(length, disk.size() - begin)));
     if (disk.read(begin, bytes)) {
-      for (const auto& [begins_here, survey] : known)
+      for (const auto& [begins_here, survey] : file_systems)
         if (begins_here(bytes)) {
           survey(disk, begin, expectations);
           break;

@@ -65,13 +65,6 @@ Remedied mend_version(Draft& draft) {
              "the fields of version 3 are there, and make sense");
 }
 
-bool known(std::uint32_t type) {
-  constexpr ExtensionType types[] = {ExtensionType::backing_format, ExtensionType::feature_names,
-                                     ExtensionType::bitmaps,        ExtensionType::encryption,
-                                     ExtensionType::data_file,      ExtensionType::scrap};
-  return std::ranges::any_of(types, [&](auto t) { return static_cast<std::uint32_t>(t) == type; });
-}
-
 // How well the extensions read when they begin at `begin`: known types count, unknown ones count against it, and a list
 // without an end is none.
 int list_score(const Draft& draft, std::uint64_t begin) {
@@ -79,7 +72,7 @@ int list_score(const Draft& draft, std::uint64_t begin) {
   const auto list = format::parse_extensions(cluster, begin, cluster.size());
   if (list.how != format::ExtensionArea::End::record) return -1;
   int score = 0;
-  for (const auto& e : list.list) score += known(e.type) ? 2 : -2;
+  for (const auto& e : list.list) score += format::known_extension(e.type) ? 2 : -2;
   return std::max(score, 0);
 }
 

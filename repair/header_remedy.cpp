@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/info.hpp"
 #include "repair/content_codec.hpp"
 #include "repair/data_file_evidence.hpp"
 #include "repair/header_model.hpp"
@@ -86,29 +87,64 @@ Remedied write_what_was_inferred(Draft& draft) {
   return {};
 }
 
-// Where the active L1 table is, when the header does not lead to one.
-constexpr RuleId astray[] = {"header/l1-offset-unaligned"_rule, "header/l1-offset-overflow"_rule,
-                             "header/l1-offset-zero"_rule, "l1/table-past-eof"_rule,
-                             "overlap/active-l1"_rule};
+// Where size and place of the table were overwritten together: the only table that is found tells both, as far as it
+// reaches, or else the newest snapshot how large the disk was.
+Remedied take_size_of_table(Draft& draft, const findings::Finding& why, const L1Candidate& found,
+                            std::uint64_t entries) {
+  const auto& g = draft.geometry();
+  const auto bytes = draft.bytes(found.offset, entries * 8);
+  const base::BigEndianTable<std::uint64_t> words(bytes);
+  std::uint64_t used = words.size();
+  while (used != 0 && words[static_cast<std::size_t>(used - 1)] == 0) --used;
+  auto header = draft.header();
+  header.v2.size = used * g.span();
+  std::string evidence = fmt::format(
+      "the cluster at {:#x} holds the only table that nothing refers to, which leads to {} L2 tables; "
+      "the disk is at least as large",
+      found.offset, found.tables);
+  for (const auto& snapshot : analyzer::read_snapshots(draft.image(), header))
+    if (const auto disk = snapshot.disk_size_bytes();
+        disk && g.l1_entries(*disk) >= used && g.l1_entries(*disk) <= words.size()) {
+      header.v2.size = *disk;
+      evidence = fmt::format(
+          "the cluster at {:#x} holds the only table that nothing refers to, and the newest "
+          "snapshot is of a disk of this size",
+          found.offset);
+    }
+  header.v2.l1_size = static_cast<std::uint32_t>(g.l1_entries(header.v2.size));
+  header.v2.l1_table_offset = HostOffset{found.offset};
+  auto* action = draft.may_act(why.rule, Consent::choice, move_l1, place_from(why, std::move(evidence)));
+  return action == nullptr ? Remedied{} : draft.put(*action, 0, format::encode(header.v2));
+}
 
+// Where the active L1 table is, when the header does not lead to one.
 Remedied find_l1(Draft& draft) {
   const auto& verdict = draft.verdict();
-  const auto* why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
+  const auto astray = l1_astray();
+  auto why = std::ranges::find_if(astray, [&](RuleId rule) { return draft.any(rule); });
   const std::uint64_t at = draft.header().v2.l1_table_offset.raw();
   const std::uint64_t entries = draft.geometry().l1_entries(draft.header().v2.size);
   const auto leads_to_tables = [&] { return tables_behind(draft, at, entries) != 0; };
   std::optional<L1Candidate> found;
-  if (why == std::end(astray)) {
+  if (why == astray.end()) {
     const auto strange =
         std::ranges::find_if(strange_entries(), [&](RuleId rule) { return draft.any(rule); });
     if (strange == strange_entries().end() || leads_to_tables() || cut_off(draft, at, entries)) return {};
-    why = &*strange;
+    why = strange;
     found = search_l1(draft, entries);
     if (!found) return {};
   }
   auto finding = draft.found(*why).front();
   finding.guest = {{base::GuestOffset{0}, draft.header().v2.size, ""}};  // another table shows another disk
   const auto& g = draft.geometry();
+  auto header = draft.header();
+  const bool uncounted = draft.any("header/l1-size-limit"_rule);
+  const std::uint64_t length = uncounted ? g.cluster_size() / 8 : header.v2.l1_size;
+  if (entries > format::limits::max_l1_entries ||
+      (uncounted && draft.any("header/size-sector-multiple"_rule) &&
+       draft.any("security/virtual-size-bomb"_rule)))
+    if (const auto whole = search_l1(draft, length))
+      return take_size_of_table(draft, finding, *whole, length);
   if (entries == 0 || entries > format::limits::max_l1_entries) return {};
   // Lost L1 tables that no lost snapshot names; the active one's entries have COPIED.
   const analyzer::Orphan* best = nullptr;
@@ -122,7 +158,6 @@ Remedied find_l1(Draft& draft) {
       several = false;
     }
   }
-  auto header = draft.header();
   header.v2.l1_size = static_cast<std::uint32_t>(entries);
   if (!found && (best == nullptr || several)) found = search_l1(draft, entries);
   if (found) {

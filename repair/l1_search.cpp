@@ -13,9 +13,9 @@ using namespace findings::literals;
 
 namespace {
 
-constexpr std::uint64_t most_entries = 1U << 20;  // of a table that is looked for
-constexpr std::uint64_t most_tables = 4096;       // that are read to judge a table
-constexpr std::uint64_t piece = 512;              // entries that are read at once
+constexpr std::uint64_t most_searched_entries = 1U << 20;  // of a table that is looked for
+constexpr std::uint64_t most_judged_tables = 4096;         // that are read to judge a table
+constexpr std::uint64_t piece = 512;                       // entries that are read at once
 
 // Its first word leads to a table, as an L1 table's would.
 bool is_bitmap_directory(const Draft& draft, std::uint64_t offset) {
@@ -28,7 +28,7 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
   const std::uint64_t eof = draft.image().size();
   L1Candidate candidate{.offset = offset};
   std::uint64_t named = 0, empty = 0;
-  if (entries == 0 || entries > most_entries || offset == 0 || offset % g.cluster_size() != 0 ||
+  if (entries == 0 || entries > most_searched_entries || offset == 0 || offset % g.cluster_size() != 0 ||
       offset >= eof || entries * 8 > eof - offset)
     return candidate;
   for (std::uint64_t i = 0; i < entries; i += piece) {
@@ -41,7 +41,7 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
                             table % g.cluster_size() == 0 && table < eof;
       if (!possible) return {.offset = offset};
       candidate.copied += (word & format::copied_flag) != 0 ? 1U : 0U;
-      if (++named > most_tables) continue;
+      if (++named > most_judged_tables) continue;
       const auto l2 = draft.bytes(table, g.cluster_size());
       if (l2_looks(l2, g, eof).is_one())
         ++candidate.tables;
@@ -50,7 +50,7 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
     }
   }
   // An L2 table's entries look the same, and some of the data that they lead to may look like a table.
-  if ((candidate.tables + empty) * 2 < std::min(named, most_tables)) return {.offset = offset};
+  if ((candidate.tables + empty) * 2 < std::min(named, most_judged_tables)) return {.offset = offset};
   return candidate;
 }
 
@@ -58,7 +58,8 @@ L1Candidate judge(const Draft& draft, std::uint64_t offset, std::uint64_t entrie
 
 bool cut_off(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
   const std::uint64_t eof = draft.image().size();
-  if (offset >= eof || entries == 0 || entries > most_entries || entries * 8 > eof - offset) return false;
+  if (offset >= eof || entries == 0 || entries > most_searched_entries || entries * 8 > eof - offset)
+    return false;
   const auto bytes = draft.bytes(offset, entries * 8);
   const base::BigEndianTable<std::uint64_t> words(bytes);
   bool behind = false;
@@ -74,6 +75,13 @@ bool cut_off(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
 
 std::uint64_t tables_behind(const Draft& draft, std::uint64_t offset, std::uint64_t entries) {
   return judge(draft, offset, entries).tables;
+}
+
+std::span<const findings::RuleId> l1_astray() {
+  static constexpr findings::RuleId list[] = {
+      "header/l1-offset-unaligned"_rule, "header/l1-offset-overflow"_rule, "header/l1-offset-zero"_rule,
+      "header/l1-size-limit"_rule,       "l1/table-past-eof"_rule,         "overlap/active-l1"_rule};
+  return list;
 }
 
 std::span<const findings::RuleId> strange_entries() {

@@ -12,6 +12,8 @@
 
 namespace cowvet::repair {
 
+// What is said of a header that leads to no place where the active L1 table may be.
+[[nodiscard]] std::span<const findings::RuleId> l1_astray();
 // What is said of an L1 entry that is something else.
 [[nodiscard]] std::span<const findings::RuleId> strange_entries();
 

@@ -10,7 +10,7 @@ namespace cowvet::repair {
 
 namespace {
 
-using Kind = engine::CopyRun::Kind;
+using RunKind = engine::CopyRun::Kind;
 
 constexpr std::uint64_t most_weight = 4ULL << 20;  // of a run
 constexpr std::uint64_t under_way = 128ULL << 20;  // bytes told that may still be read
@@ -58,18 +58,18 @@ LayerSource::LayerSource(const View& view, const Layer& layer, const LayerOption
     plain_.emplace(*options_.plain, *options_.plain_layer);
 }
 
-Kind LayerSource::kind_of(const Piece& piece, const Piece* previous) const {
+RunKind LayerSource::kind_of(const Piece& piece, const Piece* previous) const {
   const bool copied = options_.below != nullptr;
   const auto zeros = [&](const Piece& p) {
     return empty(p) || (p.kind == Piece::Kind::unallocated && !copied && !options_.target_backed);
   };
   if (previous == nullptr) {  // the target shows its backing file, or zeros
-    if (zeros(piece)) return options_.target_backed ? Kind::zero : Kind::kept;
+    if (zeros(piece)) return options_.target_backed ? RunKind::zero : RunKind::kept;
   } else {
-    if (same_place(piece, *previous)) return Kind::kept;
-    if (zeros(piece)) return zeros(*previous) ? Kind::kept : Kind::zero;
+    if (same_place(piece, *previous)) return RunKind::kept;
+    if (zeros(piece)) return zeros(*previous) ? RunKind::kept : RunKind::zero;
   }
-  return piece.kind == Piece::Kind::unallocated && !copied ? Kind::kept : Kind::data;
+  return piece.kind == Piece::Kind::unallocated && !copied ? RunKind::kept : RunKind::data;
 }
 
 void LayerSource::note(const Piece& piece, const Piece* plain, bool kept) {
@@ -124,15 +124,15 @@ LayerSource::Told LayerSource::tell(std::uint64_t at) {
     piece->kind = Piece::Kind::lost;
     piece->why = "the earlier copy has zeros over what lies below: salvage anew to have it";
   }
-  Kind kind = kind_of(*piece, previous ? &*previous : nullptr);
+  RunKind kind = kind_of(*piece, previous ? &*previous : nullptr);
   if (earlier != nullptr && earlier->fate != Fate::lost) {
-    kind = Kind::kept;
+    kind = RunKind::kept;
     if (piece->kind == Piece::Kind::lost) {  // read by then
       map_.append(piece->length, Fate::certain);
       return {.piece = *piece, .kind = kind};
     }
   }
-  note(*piece, plain ? &*plain : nullptr, kind == Kind::kept);
+  note(*piece, plain ? &*plain : nullptr, kind == RunKind::kept);
   return {.piece = *piece, .kind = kind};
 }
 

@@ -21,8 +21,8 @@ namespace {
 
 constexpr std::string_view new_l1 =
     "make an L1 table as large as the lost L2 tables and snapshots need, and a disk of that size";
-constexpr std::string_view put_table = "put the lost L2 table back into its layers";
-constexpr std::uint64_t most_entries = 1U << 20;  // of an L1 table
+constexpr std::string_view put_into_layers = "put the lost L2 table back into its layers";
+constexpr std::uint64_t most_l1_entries = 1U << 20;  // of an L1 table
 
 // The words of a table's entries.
 std::vector<std::uint64_t> entries_of(const Draft& draft, std::uint64_t table) {
@@ -68,14 +68,14 @@ class Layers {
   }
 
   Remedied run() {
-    if (layers_.size() < 2 || layers_.back().entries > most_entries) return {};
+    if (layers_.size() < 2 || layers_.back().entries > most_l1_entries) return {};
     const auto tables = lost_tables(draft_);
     if (tables.size() < 2) return {};
     const auto groups = generations(draft_, tables);
     // The size of a disk may be wrong: what no layer has an entry for is no place.
     std::uint64_t end = 0;
     for (const auto& l1 : layers_) end = std::max(end, l1.entries);
-    end = std::min({end, g_.l1_entries(layers_.back().disk), most_entries});
+    end = std::min({end, g_.l1_entries(layers_.back().disk), most_l1_entries});
     std::vector<std::uint64_t> indices;  // of which no layer has a table
     for (std::uint64_t i = 0; i < end && indices.size() <= groups.size(); ++i)
       if (std::ranges::all_of(layers_, [&](const L1Table& l1) { return i >= l1.entries || vacant(l1, i); }))
@@ -114,7 +114,7 @@ class Layers {
       const std::uint64_t at = l1.offset + index * 8, begin = index * g_.span();
       if (begin >= l1.disk) continue;
       auto* action = draft_.may_act(
-          "refcount/leak-holds-table"_rule, Consent::choice, put_table,
+          "refcount/leak-holds-table"_rule, Consent::choice, put_into_layers,
           {.where = fmt::format("{}l1[{}]", l1.prefix, index),
            .guest = {{base::GuestOffset{begin}, std::min(g_.span(), l1.disk - begin), l1.id}},
            .evidence =
@@ -150,7 +150,7 @@ Remedied give_size(Draft& draft) {
     size = std::max(size, (std::uint64_t{s.entry.l1_size} - (s.entry.l1_size != 0 ? 1 : 0)) * g.span());
   }
   const std::uint64_t entries = g.l1_entries(size);
-  if (entries == 0 || entries > most_entries) return {};
+  if (entries == 0 || entries > most_l1_entries) return {};
   const findings::RuleId rule = "refcount/leak-holds-table"_rule;
   if (!draft.allows(Consent::choice)) {
     draft.withhold(rule, Consent::choice, new_l1, {.where = "header"});

@@ -10,10 +10,10 @@ namespace cowvet::repair {
 
 namespace {
 
-constexpr std::size_t most = 2U << 20;         // clusters that are known
-constexpr std::uint64_t chunk = 256ULL << 10;  // bytes of a table read at once
-constexpr std::uint64_t far = 64ULL << 40;     // a place that no cut explains: text in place of an entry
-constexpr std::uint64_t cut_times = 1024;      // the part of a file that a cut may leave
+constexpr std::size_t most = 2U << 20;               // clusters that are known
+constexpr std::uint64_t table_chunk = 256ULL << 10;  // bytes of a table read at once
+constexpr std::uint64_t far = 64ULL << 40;  // a place that no cut explains: text in place of an entry
+constexpr std::uint64_t cut_times = 1024;   // the part of a file that a cut may leave
 
 bool beyond_reason(std::uint64_t host, std::uint64_t eof) { return host >= far && host / cut_times >= eof; }
 
@@ -26,7 +26,7 @@ template <class UseWord>
 void each_word(const storage::Device& device, base::HostOffset begin, std::uint64_t entries, UseWord&& use) {
   std::vector<std::byte> bytes;
   for (std::uint64_t at = 0; at < entries;) {
-    const std::uint64_t count = std::min(entries - at, chunk / 8);
+    const std::uint64_t count = std::min(entries - at, table_chunk / 8);
     bytes.resize(static_cast<std::size_t>(count * 8));
     const auto place = begin.plus(at * 8);
     if (!place || place->raw() >= device.size()) return;

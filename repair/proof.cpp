@@ -10,9 +10,9 @@ namespace cowvet::repair {
 
 namespace {
 
-constexpr std::size_t most_ranges = 4096;      // that a list keeps
-constexpr std::size_t most_tables = 1U << 18;  // that are known to be the same
-constexpr std::uint64_t chunk = 1ULL << 20;    // bytes compared at once, a multiple of a sector
+constexpr std::size_t most_ranges = 4096;           // that a list keeps
+constexpr std::size_t most_same_tables = 1U << 18;  // that are known to be the same
+constexpr std::uint64_t proof_chunk = 1ULL << 20;   // bytes compared at once, a multiple of a sector
 using Kind = Piece::Kind;
 
 // A table's range in both images, by what the L1 entries say.
@@ -27,9 +27,10 @@ struct SamePairHash {
   }
 };
 
-class Comparison {
+class LayerComparison {
  public:
-  Comparison(const View& before, const View& after, const ProofOptions& options, base::Progress& progress)
+  LayerComparison(const View& before, const View& after, const ProofOptions& options,
+                  base::Progress& progress)
       : before_(before), after_(after), options_(options), progress_(progress) {}
 
   base::Result<Proof> run() {
@@ -93,7 +94,7 @@ class Comparison {
       if (!piece_b && !piece_a && spans && walk_b.position() == walk_a.position()) {
         const auto table_b = walk_b.table_ahead(), table_a = walk_a.table_ahead();
         if (table_b && table_a) {
-          if (pair && clean && same_.size() < most_tables) same_.insert(*pair);
+          if (pair && clean && same_.size() < most_same_tables) same_.insert(*pair);
           const std::uint64_t index = walk_b.position() / before_.geometry().span();
           // What a table shows depends on the layer only where a disk ends in it.
           const std::uint64_t end = (index + 1) * before_.geometry().span();
@@ -155,8 +156,8 @@ class Comparison {
     }
     const bool below_b = shows_below(b), below_a = shows_below(a);
     if (below_b || below_a) return differ(b, b.begin, b.length);  // it is not known what lies below
-    for (std::uint64_t at = 0; at < b.length; at += chunk)
-      read_both(b, a, at, std::min(chunk, b.length - at));
+    for (std::uint64_t at = 0; at < b.length; at += proof_chunk)
+      read_both(b, a, at, std::min(proof_chunk, b.length - at));
   }
 
   void differ(const Piece& b, std::uint64_t begin, std::uint64_t length) {
@@ -271,7 +272,7 @@ void GuestRanges::add(const std::string& snapshot, std::uint64_t begin, std::uin
 
 base::Result<Proof> compare(const View& before, const View& after, const ProofOptions& options,
                             base::Progress& progress) {
-  return Comparison(before, after, options, progress).run();
+  return LayerComparison(before, after, options, progress).run();
 }
 
 }  // namespace cowvet::repair

@@ -21,10 +21,10 @@ using findings::Consent;
 
 namespace {
 
-constexpr std::string_view put_table = "put the lost L2 table where its content belongs";
-constexpr std::string_view put_cluster = "put the lost data cluster where its content belongs";
-constexpr std::uint64_t most_entries = 1U << 20;  // of an L1 table
-constexpr std::size_t most_open = 1U << 18;       // entries that lost clusters may belong to
+constexpr std::string_view put_table_by_content = "put the lost L2 table where its content belongs";
+constexpr std::string_view put_cluster_by_content = "put the lost data cluster where its content belongs";
+constexpr std::uint64_t most_placed_entries = 1U << 20;  // of an L1 table
+constexpr std::size_t most_open = 1U << 18;              // entries that lost clusters may belong to
 
 class ByContent {
  public:
@@ -47,7 +47,7 @@ class ByContent {
       if (!orphan.is_l1) lost.push_back(orphan.cluster << g_.cluster_bits());
     const auto& v2 = draft_.header().v2;
     const std::uint64_t entries = std::min<std::uint64_t>(v2.l1_size, g_.l1_entries(v2.size));
-    if (lost.empty() || entries > most_entries) return {};
+    if (lost.empty() || entries > most_placed_entries) return {};
     const auto open = vacancies(draft_, true);
     for (std::uint64_t i = 0; i < entries; ++i) {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
@@ -55,11 +55,13 @@ class ByContent {
           std::ranges::any_of(open, [&](const Vacancy& v) { return v.place.offset == at && !v.shared; });
       if ((draft_.word(at) == 0 || vacant) && !draft_.awaits(at)) indices.push_back(i);
     }
-    const auto places = tables_by_content(draft_, lost, indices);
+    const auto found = tables_by_content(draft_, lost, indices);
+    if (!found) return std::unexpected(found.error());
+    const auto& places = *found;
     for (std::size_t i = 0; i < lost.size(); ++i) {
       if (!places[i]) continue;
       const std::uint64_t index = indices[places[i]->place], at = v2.l1_table_offset.raw() + index * 8;
-      auto* action = draft_.may_act("refcount/leak-holds-table"_rule, Consent::choice, put_table,
+      auto* action = draft_.may_act("refcount/leak-holds-table"_rule, Consent::choice, put_table_by_content,
                                     {.where = fmt::format("l1[{}]", index),
                                      .guest = {guest(index * g_.span(), g_.span())},
                                      .evidence = places[i]->evidence});
@@ -133,7 +135,9 @@ class ByContent {
       if (!base::all_zero(draft_.bytes(cluster << g_.cluster_bits(), g_.cluster_size())))
         words.push_back(cluster << g_.cluster_bits() | format::copied_flag);
     for (const auto& [cluster, entry] : open_) clusters.push_back(cluster);
-    const auto places = clusters_by_content(draft_, words, clusters);
+    const auto found = clusters_by_content(draft_, words, clusters);
+    if (!found) return std::unexpected(found.error());
+    const auto& places = *found;
     if (std::ranges::none_of(places, [](const auto& place) { return place.has_value(); })) return {};
     std::set<std::uint64_t> placed;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -157,7 +161,7 @@ class ByContent {
   Remedied put(std::uint64_t word, std::uint64_t cluster, std::string evidence) {
     const auto& entry = open_.at(cluster);
     auto* action = draft_.may_act(
-        entry.rule, Consent::choice, put_cluster,
+        entry.rule, Consent::choice, put_cluster_by_content,
         {.where = fmt::format("l1[{}].l2[{}]", cluster >> g_.l2_bits(), cluster & (g_.l2_entries() - 1)),
          .guest = {guest(cluster << g_.cluster_bits(), g_.cluster_size())},
          .evidence = std::move(evidence)});

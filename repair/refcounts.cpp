@@ -21,7 +21,6 @@
 namespace cowvet::repair {
 
 using namespace findings::literals;
-using analyzer::Kind;
 using analyzer::Label;
 using analyzer::Mismatch;
 using base::HostOffset;
@@ -35,7 +34,8 @@ constexpr std::string_view lower = "lower the refcount to the number of owners";
 constexpr std::string_view release = "free the cluster, which nothing refers to";
 constexpr std::string_view forget = "count what is past the end of the file as free";
 constexpr std::string_view rebuild = "make the refcount block anew from the owners";
-constexpr std::string_view keep = "count clusters that have content as used, until it is known whose it is";
+constexpr std::string_view keep_counted =
+    "count clusters that have content as used, until it is known whose it is";
 constexpr std::string_view move_table = "make a new refcount table";
 constexpr std::string_view widen = "make the refcounts wider";
 
@@ -236,7 +236,7 @@ class Refcounts {
                   if (failed)
                     failed = mend(
                         index, {.first = first, .count = end - first, .stored = m.stored, .label = m.label});
-                } else if (order_ != g_.refcount_order() && m.label.kind == Kind::free &&
+                } else if (order_ != g_.refcount_order() && m.label.kind == analyzer::Kind::free &&
                            first * g_.cluster_size() < eof_) {
                   for (std::uint64_t c = first; c < end; ++c) set_made(c, 1);
                 }
@@ -250,7 +250,7 @@ class Refcounts {
   // One stretch of wrong refcounts in a block that can be believed.
   Remedied mend(std::uint64_t index, const Mismatch& m) {
     const bool inside = m.first * g_.cluster_size() < eof_;
-    const bool free = m.label.kind == Kind::free;
+    const bool free = m.label.kind == analyzer::Kind::free;
     const RuleId rule = !inside                   ? "refcount/beyond-eof"_rule
                         : free                    ? "refcount/leak"_rule
                         : m.stored == 0           ? "refcount/zero-in-use"_rule
@@ -265,7 +265,7 @@ class Refcounts {
     const auto what = rises ? raise : !inside ? forget : free ? release : lower;
     const bool own = !rises && !free && raised_here(m);
     if (!rises && inside && !own) {
-      const bool held = m.label.kind == Kind::l2 && draft_.any("l1/entry-lost"_rule);
+      const bool held = m.label.kind == analyzer::Kind::l2 && draft_.any("l1/entry-lost"_rule);
       if (draft_.doubtful() || held || draft_.spared(m.first, m.count)) {
         place.evidence = "it may be somebody's data: what is lost is looked for first";
         draft_.withhold(rule, Consent::none, what, std::move(place));
@@ -329,7 +329,7 @@ class Refcounts {
       const auto before = bytes;
       count_unexplained(index, bytes);
       if (bytes == before) continue;
-      auto* action = draft_.may_act("refcount/zero-in-use"_rule, Consent::lossless, keep,
+      auto* action = draft_.may_act("refcount/zero-in-use"_rule, Consent::lossless, keep_counted,
                                     {.where = fmt::format("refcount_table[{}]", index),
                                      .evidence = "the block calls clusters free that are in use"});
       if (auto done = draft_.put(*action, place, bytes); !done) return done;

@@ -9,6 +9,8 @@ namespace cowvet::repair {
 
 using Remedied = base::Result<void>;
 
+// An L1 table and the data that lies in its place, when each is where the other belongs.
+[[nodiscard]] Remedied exchange(Draft& draft);
 // The header from what the content says of it; places of tables that only the header knows.
 [[nodiscard]] Remedied mend_header(Draft& draft);
 // Single fields of the header that contradict the rest of it, or of the image.

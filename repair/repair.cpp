@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 
+#include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
 namespace cowvet::repair {
@@ -17,27 +18,13 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {mend_header,
-                            reconnect,
-                            mend_extensions,
-                            mend_luks,
-                            mend_features,
-                            raise_refcounts,
-                            mend_snapshot_entries,
-                            mend_snapshots,
-                            give_size,
-                            mend_bitmaps,
-                            mend_entry_bits,
-                            reattach,
-                            reattach_layers,
-                            reattach_by_content,
-                            separate,
-                            give_up,
-                            mend_refcounts,
-                            mend_copied,
-                            cut_tail,
+constexpr Remedy order[] = {exchange,       mend_header,     reconnect,           mend_extensions,
+                            mend_luks,      mend_features,   raise_refcounts,     mend_snapshot_entries,
+                            mend_snapshots, give_size,       mend_bitmaps,        mend_entry_bits,
+                            reattach,       reattach_layers, reattach_by_content, separate,
+                            give_up,        mend_refcounts,  mend_copied,         cut_tail,
                             clear_marks};
-constexpr unsigned most_rounds = 16;
+constexpr unsigned most_remedy_rounds = 16;
 
 // How a repair goes: which remedies are left out, and which of them wrote in the round before it ended.
 struct Course {
@@ -53,7 +40,7 @@ struct Course {
 
 // All remedies, again and again, until none of them changes anything; false when that does not come about.
 base::Result<bool> settle_rounds(Draft& draft, Course& course) {
-  for (unsigned round = 0; round < most_rounds; ++round) {
+  for (unsigned round = 0; round < most_remedy_rounds; ++round) {
     draft.forget_withheld();
     course.wrote.clear();
     for (const auto remedy : order) {
@@ -65,8 +52,12 @@ base::Result<bool> settle_rounds(Draft& draft, Course& course) {
       if (draft.writes() == writes) continue;
       course.wrote.push_back(remedy);
       if (auto done = draft.examine(); !done) return std::unexpected(done.error());
-      if (!course.watch) continue;
-      if (const auto on = course.watch(remedy); !on || !*on) return on;
+      if (course.watch)
+        if (const auto on = course.watch(remedy); !on || !*on) return on;
+      // What is counted now may tell where the disk's own table is, before a snapshot is made of it.
+      if (remedy == raise_refcounts &&
+          std::ranges::any_of(l1_astray(), [&](auto rule) { return draft.any(rule); }))
+        break;
     }
     if (!course.wrote.empty()) continue;
     // What has no place when nothing else finds one.

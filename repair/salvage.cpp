@@ -11,7 +11,7 @@ namespace cowvet::repair {
 
 namespace {
 
-constexpr std::uint64_t chunk = 1ULL << 20;  // bytes of VM state copied at once
+constexpr std::uint64_t state_chunk = 1ULL << 20;  // bytes of VM state copied at once
 
 class Salvage {
  public:
@@ -70,7 +70,7 @@ class Salvage {
         return base::fail(base::ErrorKind::cancelled, "stopped: the copy is not complete");
       const auto piece = pieces.at(at);
       if (!piece) break;
-      const std::uint64_t length = std::min(chunk, piece->length);
+      const std::uint64_t length = std::min(state_chunk, piece->length);
       bytes.assign(static_cast<std::size_t>(length), std::byte{0});
       if (const auto unread = image_.best.read(*piece, 0, bytes)) {
         std::ranges::fill(

@@ -28,9 +28,9 @@ constexpr std::string_view set_size = "store the size with which the snapshot ta
 constexpr std::string_view set_l1_size = "count the L1 entries that the snapshot needs";
 constexpr std::string_view set_l1 = "lead the snapshot to the L1 table that was found";
 constexpr std::uint64_t l1_at = place_of_field<&format::SnapshotEntry::l1_table_offset>();
-constexpr std::uint64_t l1_size_at = place_of_field<&format::SnapshotEntry::l1_size>();
+constexpr std::uint64_t snapshot_l1_size_at = place_of_field<&format::SnapshotEntry::l1_size>();
 constexpr std::uint64_t id_size_at = place_of_field<&format::SnapshotEntry::id_size>();
-constexpr std::uint64_t name_size_at = place_of_field<&format::SnapshotEntry::name_size>();
+constexpr std::uint64_t snapshot_name_size_at = place_of_field<&format::SnapshotEntry::name_size>();
 constexpr std::uint64_t extra_size_at = place_of_field<&format::SnapshotEntry::extra_data_size>();
 constexpr std::uint64_t fixed_bytes = format::disk_size<format::SnapshotEntry>;
 constexpr std::uint64_t most_table = 1U << 20;  // bytes that are looked at
@@ -62,7 +62,7 @@ class Table {
   [[nodiscard]] Sizes stored(std::uint64_t at) const {
     return {.extra = word<std::uint32_t>(at + extra_size_at),
             .id = word<std::uint16_t>(at + id_size_at),
-            .name = word<std::uint16_t>(at + name_size_at)};
+            .name = word<std::uint16_t>(at + snapshot_name_size_at)};
   }
   // What every writer stores in front of the variable part, but for the sizes.
   [[nodiscard]] bool entry_begins(std::uint64_t at) const {
@@ -70,7 +70,7 @@ class Table {
     const auto l1 = base::HostOffset{word<std::uint64_t>(at + l1_at)};
     constexpr std::uint32_t second = 1'000'000'000;
     return l1.raw() != 0 && draft_.geometry().aligned(l1) && l1.raw() < draft_.image().size() &&
-           word<std::uint32_t>(at + l1_size_at) <= format::limits::max_l1_entries &&
+           word<std::uint32_t>(at + snapshot_l1_size_at) <= format::limits::max_l1_entries &&
            word<std::uint32_t>(at + 20) < second;
   }
   // The entry, and that it ends where another one begins, or the table ends.
@@ -184,7 +184,8 @@ Remedied mend_sizes(Draft& draft) {
         return done;
       if (auto done = put_number<std::uint16_t>(draft, *action, place + id_size_at, right->id); !done)
         return done;
-      if (auto done = put_number<std::uint16_t>(draft, *action, place + name_size_at, right->name); !done)
+      if (auto done = put_number<std::uint16_t>(draft, *action, place + snapshot_name_size_at, right->name);
+          !done)
         return done;
       sizes = *right;
     }
@@ -249,7 +250,7 @@ Remedied mend_l1(Draft& draft) {
       auto* action = draft.may_act(why.rule, Consent::choice, set_l1_size,
                                    place_from(why, "with this number the table reads soundly"));
       if (action == nullptr) continue;
-      if (auto done = put_number<std::uint32_t>(draft, *action, place + l1_size_at, needed); !done)
+      if (auto done = put_number<std::uint32_t>(draft, *action, place + snapshot_l1_size_at, needed); !done)
         return done;
     } else if (const auto found = cut_off(draft, offset, needed) ? std::nullopt : search_l1(draft, needed)) {
       auto* action = draft.may_act(
@@ -262,7 +263,7 @@ Remedied mend_l1(Draft& draft) {
       if (auto done = put_number<std::uint64_t>(draft, *action, place + l1_at, found->offset); !done)
         return done;
       if (s.entry.l1_size < needed || s.entry.l1_size > needed + (1U << 16))
-        if (auto done = put_number<std::uint32_t>(draft, *action, place + l1_size_at, needed); !done)
+        if (auto done = put_number<std::uint32_t>(draft, *action, place + snapshot_l1_size_at, needed); !done)
           return done;
       return {};  // the others are looked at once this one's tables have an owner
     }

@@ -23,13 +23,13 @@ using findings::RuleId;
 
 namespace {
 
-constexpr std::string_view take_back = "take the lost snapshot into the snapshot table again";
+constexpr std::string_view take_again = "take the lost snapshot into the snapshot table again";
 constexpr std::string_view complete = "store the fields that version 3 demands";
 constexpr std::string_view new_id = "give the snapshot an id of its own";
-constexpr std::string_view recount = "count the snapshots that there are";
+constexpr std::string_view recount_snapshots = "count the snapshots that there are";
 constexpr std::string_view drop = "give up the snapshot, whose L1 table can't be found";
 constexpr std::string_view move = "give the snapshot a copy of its L1 table that nothing lies over";
-constexpr std::string_view find_table = "lead the snapshot to the L1 table that was found";
+constexpr std::string_view lead_to_l1 = "lead the snapshot to the L1 table that was found";
 
 constexpr RuleId lost_table[] = {"snapshot/table-offset-unaligned"_rule, "snapshot/table-offset-range"_rule,
                                  "snapshot/table-past-eof"_rule,         "snapshot/count-limit"_rule,
@@ -83,7 +83,7 @@ class Snapshots {
           .where = fmt::format("snapshot '{}'", s.id),
           .guest = {{base::GuestOffset{0}, s.disk_size_bytes().value_or(draft_.header().v2.size), s.id}},
           .evidence = "its entry stands behind one that was overwritten, and is whole"};
-      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_again, place) == nullptr) continue;
       listed_.push_back(std::move(s));
       changed = true;
     }
@@ -109,7 +109,7 @@ class Snapshots {
     const std::uint64_t entries = g_.l1_entries(disk);
     auto place = place_from(*f, "it is the only lost L1 table, and this the only snapshot without one");
     place.guest = {{base::GuestOffset{0}, disk, s.id}};
-    if (draft_.may_act(rule, Consent::choice, find_table, std::move(place)) == nullptr) {
+    if (draft_.may_act(rule, Consent::choice, lead_to_l1, std::move(place)) == nullptr) {
       awaited_.insert(*index_in(*f, "snapshot"));
       return {};
     }
@@ -223,7 +223,7 @@ class Snapshots {
           .guest = {{base::GuestOffset{0}, lost.data.disk_size_bytes().value_or(draft_.header().v2.size),
                      lost.data.id}},
           .evidence = "its L1 table is counted as used and has no other owner"};
-      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_again, place) == nullptr) continue;
       listed_.push_back(lost.data);
       changed = true;
     }
@@ -251,7 +251,7 @@ class Snapshots {
           .evidence = fmt::format(
               "it holds a lost L1 table, and {} of {} snapshots are missing; it is called '{}'",
               draft_.header().v2.nb_snapshots - listed_.size(), draft_.header().v2.nb_snapshots, s.name)};
-      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_back, place) == nullptr) continue;
+      if (draft_.may_act("snapshot/lost"_rule, Consent::choice, take_again, place) == nullptr) continue;
       listed_.push_back(std::move(s));
       changed = true;
     }
@@ -263,10 +263,12 @@ class Snapshots {
     bool changed = false;
     for (const auto& f : draft_.found("snapshot/count-mismatch"_rule))
       changed =
-          draft_.may_act(f.rule, Consent::choice, recount, place_from(f, f.detail)) != nullptr || changed;
+          draft_.may_act(f.rule, Consent::choice, recount_snapshots, place_from(f, f.detail)) != nullptr ||
+          changed;
     for (const auto rule : lost_table)
       for (const auto& f : draft_.found(rule))
-        changed = draft_.may_act(rule, Consent::lossy, recount, place_from(f)) != nullptr || changed;
+        changed =
+            draft_.may_act(rule, Consent::lossy, recount_snapshots, place_from(f)) != nullptr || changed;
     return changed;
   }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "format/geometry.hpp"
 #include "repair/guest_survey.hpp"
 #include "repair/guest_words.hpp"
 
@@ -12,9 +13,9 @@ namespace cowvet::repair {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
-constexpr std::uint64_t most_table = 16ULL << 20;  // bytes of a table that is read
-constexpr std::uint64_t most_chain = 1U << 20;     // clusters of a file that are followed
+using format::limits::sector;
+constexpr std::uint64_t most_fat_bytes = 16ULL << 20;  // bytes of a table that is read
+constexpr std::uint64_t most_chain = 1U << 20;         // clusters of a file that are followed
 constexpr std::size_t most_directories = 1U << 14;
 constexpr std::uint64_t entry_size = 32;
 
@@ -142,7 +143,7 @@ class Fat {
   }
   // Of the copies, what can be read of any.
   void read_table() {
-    if (table_size_ > most_table) return;
+    if (table_size_ > most_fat_bytes) return;
     table_.assign(static_cast<std::size_t>(table_size_), std::byte{0});
     known_.assign(static_cast<std::size_t>(table_size_ / sector), false);
     for (std::size_t s = 0; s < known_.size(); ++s)

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "format/geometry.hpp"
 #include "repair/guest_survey.hpp"
 #include "repair/guest_words.hpp"
 
@@ -12,7 +13,7 @@ namespace cowvet::repair {
 
 namespace {
 
-constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 constexpr std::uint64_t most_records = 1U << 17;
 constexpr std::size_t most_runs = 1U << 16;         // of a file
 constexpr std::uint64_t most_bitmap = 32ULL << 20;  // bytes

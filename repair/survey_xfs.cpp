@@ -16,7 +16,7 @@ namespace {
 using Uuid = std::array<std::byte, 16>;
 
 constexpr std::uint64_t most_blocks = 1U << 16;  // of trees and inodes that are read
-constexpr std::uint64_t most_groups = 1U << 16;
+constexpr std::uint64_t most_allocation_groups = 1U << 16;
 constexpr unsigned deepest = 9;
 constexpr std::uint64_t chunk_inodes = 64;
 
@@ -70,8 +70,8 @@ class Xfs {
         directory_bits > 7)
       return false;
     directory_blocks_ = 1ULL << directory_bits;
-    groups_ = std::min(
-        {base::divide_up(blocks_, per_group_), std::uint64_t{big<std::uint32_t>(s, 88)}, most_groups});
+    groups_ = std::min({base::divide_up(blocks_, per_group_), std::uint64_t{big<std::uint32_t>(s, 88)},
+                        most_allocation_groups});
     const std::uint64_t log = block_of(big<std::uint64_t>(s, 48)), log_blocks = big<std::uint32_t>(s, 96);
     if (log != 0 && inside(log, log_blocks)) {
       to_.add(at(log), at(log) + sector_, Area::Kind::stored);

@@ -14,11 +14,12 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "format/geometry.hpp"
 #include "format/record.hpp"
 
 namespace cowvet::repair {
 
-inline constexpr std::uint64_t sector = 512;
+using format::limits::sector;
 inline constexpr std::uint64_t state_place = 3584, header_place = 4096, blocks_place = 12288;
 inline constexpr std::size_t header_bytes = blocks_place - header_place;
 inline constexpr std::size_t name_limit = 4096;        // bytes of the image's name

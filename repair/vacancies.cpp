@@ -13,24 +13,24 @@ using findings::RuleId;
 
 namespace {
 
-struct Kind {
+struct VacancyKind {
   RuleId rule;
   bool shared = false;
 };
 
-constexpr Kind of_l1[] = {{"l1/entry-unaligned"_rule},       {"l1/entry-past-eof"_rule},
-                          {"l1/entry-partial-eof"_rule},     {"l1/points-at-metadata"_rule},
-                          {"l1/alias"_rule, true},           {"l2/table-implausible"_rule},
-                          {"l1/copied-without-offset"_rule}, {"l1/entry-reserved"_rule}};
-constexpr Kind of_l2[] = {{"l2/data-unaligned"_rule},
-                          {"l2/past-eof"_rule},
-                          {"l2/copied-without-offset"_rule},
-                          {"l2/points-at-metadata"_rule},
-                          {"l2/host-alias"_rule, true},
-                          {"extl2/unaligned-with-data"_rule},
-                          {"extl2/alloc-without-offset"_rule},
-                          {"extl2/subcluster-past-eof"_rule},
-                          {"l2/reserved"_rule}};
+constexpr VacancyKind of_l1[] = {{"l1/entry-unaligned"_rule},       {"l1/entry-past-eof"_rule},
+                                 {"l1/entry-partial-eof"_rule},     {"l1/points-at-metadata"_rule},
+                                 {"l1/alias"_rule, true},           {"l2/table-implausible"_rule},
+                                 {"l1/copied-without-offset"_rule}, {"l1/entry-reserved"_rule}};
+constexpr VacancyKind of_l2[] = {{"l2/data-unaligned"_rule},
+                                 {"l2/past-eof"_rule},
+                                 {"l2/copied-without-offset"_rule},
+                                 {"l2/points-at-metadata"_rule},
+                                 {"l2/host-alias"_rule, true},
+                                 {"extl2/unaligned-with-data"_rule},
+                                 {"extl2/alloc-without-offset"_rule},
+                                 {"extl2/subcluster-past-eof"_rule},
+                                 {"l2/reserved"_rule}};
 
 constexpr RuleId past_eof[] = {"l1/entry-past-eof"_rule, "l1/entry-partial-eof"_rule, "l2/past-eof"_rule,
                                "extl2/subcluster-past-eof"_rule};
@@ -57,7 +57,7 @@ std::vector<Vacancy> vacancies(const Draft& draft, bool l1, bool cut_off) {
   // What was cut off with the end of the file lies nowhere else in it.
   const bool cut = draft.any("file/truncated"_rule);
   std::set<std::uint64_t> known;
-  const auto add = [&](const Kind& kind, std::string where, std::vector<findings::GuestRange> guest) {
+  const auto add = [&](const VacancyKind& kind, std::string where, std::vector<findings::GuestRange> guest) {
     if (l1)  // "l1[1].l2" is the table, and the entry names it
       if (const auto end = where.find(".l2"); end != std::string::npos) where.resize(end);
     const auto place = draft.entry(where);
@@ -72,7 +72,7 @@ std::vector<Vacancy> vacancies(const Draft& draft, bool l1, bool cut_off) {
                     .cut = cut && std::ranges::find(past_eof, kind.rule) != std::end(past_eof),
                     .shared = kind.shared});
   };
-  const auto kinds = l1 ? std::span<const Kind>(of_l1) : std::span<const Kind>(of_l2);
+  const auto kinds = l1 ? std::span<const VacancyKind>(of_l1) : std::span<const VacancyKind>(of_l2);
   for (const auto& kind : kinds)
     if (cut_off || !cut || std::ranges::find(past_eof, kind.rule) == std::end(past_eof))
       for (const auto& f : draft.found(kind.rule)) {

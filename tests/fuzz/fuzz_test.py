@@ -1,7 +1,6 @@
-"""Each fuzz target replays its seeds and every input that once hurt, then searches on: a minute at most (an hour under --long;
-COWVET_FUZZ_SECONDS long when that is set), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes
-more than 30 s, or a process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named
-in the output."""
+"""Each fuzz target replays its seeds and every input that once hurt, then searches on: COWVET_FUZZ_SECONDS long (60; an hour
+under --long), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes more than 30 s, or a
+process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named in the output."""
 import concurrent.futures
 import os
 import re
@@ -19,19 +18,11 @@ BUILD = Path(os.environ.get("COWVET_BUILD_DIR", SOURCE / "build" / "asan"))
 FUZZERS = Path(os.environ.get("COWVET_FUZZERS", BUILD / "fuzz"))
 FAST_TOOL = SOURCE / "build" / "release" / "corpus" / "cowvet-corpus"
 CORPUS_TOOL = str(FAST_TOOL) if FAST_TOOL.is_file() else os.environ["COWVET_CORPUS"]
-# Most of what is left to find is in what takes many inputs to reach; a decoder is soon known.
-SECONDS = {"check": 60, "operations": 60, "repair": 60, "salvage": 20, "survey": 20}
-OF_A_DECODER = 40
+SECONDS = int(os.environ.get("COWVET_FUZZ_SECONDS", 3600 if os.environ.get("COWVET_LONG") == "1" else 60))
 LEAST_SEEDS = 100  # images of corpus/ that are small enough for the whole check
 BEFORE_SEEDS_ARE_READ = 120  # seconds
 # Freed memory that the address sanitizer keeps back would count against the limit.
 SANITIZED = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=16"}
-
-
-def seconds_of(name):
-    if "COWVET_FUZZ_SECONDS" in os.environ:
-        return int(os.environ["COWVET_FUZZ_SECONDS"])
-    return 3600 if os.environ.get("COWVET_LONG") == "1" else SECONDS.get(name, OF_A_DECODER)
 
 
 def fuzz(target, folder, hurt):
@@ -40,7 +31,6 @@ def fuzz(target, folder, hurt):
     committed = SOURCE / "fuzz" / "corpus" / name
     # The search keeps what it gains in the first folder.
     places = [folder / name] + ([committed] if committed.is_dir() else [])
-    seconds = seconds_of(name)
     words = [FUZZERS / target, "-rss_limit_mb=512", "-timeout=30", "-max_len=65536", "-print_final_stats=1",
              f"-artifact_prefix={hurt}/{name}-", "-verbosity=1"]
     dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in (*seeds.OF_IMAGES, "records", "l2") else []
@@ -51,8 +41,8 @@ def fuzz(target, folder, hurt):
     for searching in (False, True):
         # The search begins by reading all that was replayed: that doesn't count.
         replayed = int(time.monotonic() - begun)
-        extra = [f"-max_total_time={seconds + replayed}"] if searching else ["-runs=0"]
-        limit = seconds + 10 * BEFORE_SEEDS_ARE_READ
+        extra = [f"-max_total_time={SECONDS + replayed}"] if searching else ["-runs=0"]
+        limit = SECONDS + 10 * BEFORE_SEEDS_ARE_READ
         with open(log, "wb") as sink:
             try:
                 code = subprocess.run([*words, *dictionary, *extra, *places], stdin=subprocess.DEVNULL, stdout=sink,

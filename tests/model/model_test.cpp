@@ -35,5 +35,17 @@ TEST(Model, AgreesWithTheEngineAfterEveryOperation) { expect_agreement(Profile::
 
 TEST(Model, AgreesWithTheEngineAboutTreesOfImages) { expect_agreement(Profile::chains, 4'000, 300'000); }
 
+// The fuzzer's: counts of one bit refuse the snapshot, whose note is taken back when the image is opened again.
+TEST(Model, KnowsThatUsingAnImageAgainMayWriteToIt) {
+  const Setting narrow{.size = 8192, .cluster_size = 512, .refcount_bits = 1};
+  const Setting plain{.size = 8192, .cluster_size = 512};
+  const Sequence sequence{.first = narrow,
+                          .operations = {Write{{0, 4096}, {}}, CreateSnapshot{}, AddOverlay{plain, 0}, Pull{},
+                                         Use{0}, Write{{0, 512}, {}}}};
+  const auto outcome = examine(sequence, {});
+  EXPECT_EQ(outcome.operations, 6U);
+  if (outcome.disagreement) FAIL() << outcome.disagreement->what;
+}
+
 }  // namespace
 }  // namespace cowvet::model

@@ -86,11 +86,89 @@ TEST(Expectations, says_of_the_ground_only_where_nothing_else_is_known) {
   bytes[512] = std::byte{0};
   EXPECT_LT(expected.judge(0, Content(bytes)).bits, 0);
   EXPECT_LT(expected.judge(2048, Content(bytes)).bits, 0);  // where there should be nothing
-  EXPECT_GT(expected.oddity_of_nothing(512, 1024), 10);
-  EXPECT_EQ(expected.oddity_of_nothing(2048, 4096), 0);
-  EXPECT_EQ(expected.oddity_of_nothing(8192, 9000), 0);
+  EXPECT_GT(expected.oddity_of_nothing(512, 1024, 512), 10);
+  EXPECT_EQ(expected.oddity_of_nothing(2048, 4096, 512), 0);
+  EXPECT_EQ(expected.oddity_of_nothing(8192, 9000, 512), 0);
   EXPECT_TRUE(expected.proves(0, 2048));
   EXPECT_FALSE(expected.proves(600, 4096));
+}
+
+// Areas at random, as file systems tell them, in [0, end).
+Expectations some_areas(std::mt19937& lot, std::uint64_t end) {
+  Expectations expected({{0, end}});
+  constexpr Area::Kind kinds[] = {Area::Kind::stored, Area::Kind::used, Area::Kind::held,
+                                  Area::Kind::zeros,  Area::Kind::free, Area::Kind::perhaps};
+  for (unsigned i = 0; i < 1 + lot() % 5; ++i) {
+    const std::uint64_t begin = lot() % end, length = 1 + lot() % (lot() % 3 == 0 ? end : 700);
+    expected.add(begin, std::min(begin + length, end), kinds[lot() % std::size(kinds)]);
+  }
+  expected.seal();
+  return expected;
+}
+
+TEST(Expectations, sums_what_would_be_odd_as_if_asked_for_each_unit) {
+  std::mt19937 lot(11);
+  for (int round = 0; round < 400; ++round) {
+    const auto expected = some_areas(lot, 9000);
+    const std::uint64_t begin = lot() % 4000, end = begin + 1 + lot() % 5000, unit = 1 + lot() % 900;
+    double sum = 0;
+    for (std::uint64_t at = begin; at < end; at += unit)
+      sum += expected.oddity_of_nothing(at, std::min(at + unit, end), unit);
+    EXPECT_DOUBLE_EQ(expected.oddity_of_nothing(begin, end, unit), sum) << begin << ' ' << end << ' ' << unit;
+  }
+}
+
+std::vector<Expectations::Window> windows(std::uint64_t count, std::uint64_t length, std::uint64_t end) {
+  std::vector<Expectations::Window> all;
+  for (std::uint64_t i = 0; i < count; ++i) all.push_back({i * length, std::min((i + 1) * length, end)});
+  return all;
+}
+
+// A header that claimed 34.9 PiB made each lost table be held against each of 71533 places, for minutes.
+TEST(ContentPlaces, a_disk_that_claims_petabytes_has_no_more_places_to_weigh) {
+  constexpr std::uint64_t span = 1ULL << 39, places = 1U << 20, disk = places * span - 512;
+  Expectations expected({{0, disk}});
+  expected.add(0, 4096, Area::Kind::stored);
+  expected.add_ground(0, disk / 2, Area::Kind::free);  // of a file system that claims as much
+  expected.seal();
+  const auto all = windows(places, span, disk);
+  EXPECT_LT(places_to_weigh(expected, all, 3).size(), 20U);
+}
+
+// Which places are left out makes no difference: the same pairs, by the same margin.
+TEST(ContentPlaces, what_need_not_be_weighed_decides_nothing) {
+  std::mt19937 lot(5);
+  constexpr std::uint64_t length = 256, count = 30, end = count * length - 100;
+  const auto all = windows(count, length, end);
+  for (int round = 0; round < 300; ++round) {
+    const auto expected = some_areas(lot, end);
+    std::vector<Bytes> things(1 + lot() % 3, Bytes(length));
+    for (auto& thing : things)
+      for (std::size_t i = lot() % length, n = lot() % 300; n > 0 && i < length; ++i, --n)
+        thing[i] = std::byte{7};
+    const auto answer = [&](std::span<const std::size_t> places) {
+      OrderQuestion q{.things = things.size(), .places = places.size(), .left = -12};
+      for (const auto& thing : things)
+        for (const auto place : places)
+          q.fits.push_back(static_cast<float>(expected.judge(all[place].begin, Content(thing)).bits));
+      for (const auto place : places)
+        q.empty.push_back(
+            -static_cast<float>(expected.oddity_of_nothing(all[place].begin, all[place].end, length)));
+      auto found = match_in_order(q).choices;
+      for (auto& choice : found)
+        if (choice.place) choice.place = places[*choice.place];
+      return found;
+    };
+    std::vector<std::size_t> every(count);
+    for (std::size_t i = 0; i < count; ++i) every[i] = i;
+    const auto want = answer(every), have = answer(places_to_weigh(expected, all, things.size()));
+    for (std::size_t i = 0; i < things.size(); ++i) {
+      EXPECT_EQ(have[i].margin, want[i].margin) << round;
+      if (want[i].margin > 0) {
+        EXPECT_EQ(have[i].place, want[i].place) << round;
+      }
+    }
+  }
 }
 
 class Memory final : public GuestReader {

@@ -79,7 +79,9 @@ class Locks : public testing::Test {
       if (!installed(program)) GTEST_SKIP() << program << " is not installed (Debian: qemu-utils)";
     ASSERT_EQ(run({"qemu-img", "create", "-q", "-f", "qcow2", image_, "1M"}), 0);
   }
-  int run(std::vector<std::string> arguments) { return Process(std::move(arguments), folder_ / "log").wait(); }
+  int run(std::vector<std::string> arguments) {
+    return Process(std::move(arguments), folder_ / "log").wait();
+  }
   std::unique_ptr<Process> serve(std::vector<std::string> options) {
     std::vector<std::string> arguments{"qemu-nbd", "-t", "-k", socket_};
     arguments.insert(arguments.end(), options.begin(), options.end());
