@@ -114,8 +114,7 @@ class LayerComparison {
       if (!piece_b && !piece_a) return {};
       if (!piece_b || !piece_a) {
         if (piece_b && piece_b->kind != Kind::unallocated && piece_b->readable()) add(proof_.lost, *piece_b);
-        if (piece_a && piece_a->kind != Kind::unallocated && piece_a->readable())
-          add(proof_.improved, *piece_a);
+        if (piece_a && piece_a->kind != Kind::unallocated && piece_a->readable()) improve(*piece_a);
         piece_b.reset();
         piece_a.reset();
         continue;
@@ -146,12 +145,19 @@ class LayerComparison {
     ranges.add(layer_->snapshot, begin, length);
   }
 
+  // By what a piece shows afterwards.
+  void improve(const Piece& after) { improve(after.kind, after.begin, after.length); }
+  void improve(Kind after, std::uint64_t begin, std::uint64_t length) {
+    add(proof_.improved, begin, length);
+    if (after == Kind::data || after == Kind::compressed) add(proof_.restored, begin, length);
+  }
+
   // Two pieces of the same guest bytes.
   void judge(const Piece& b, const Piece& a) {
-    if (!b.readable()) return add(a.readable() ? proof_.improved : proof_.unreadable, b);
+    if (!b.readable()) return a.readable() ? improve(a) : add(proof_.unreadable, b);
     if (!a.readable()) return add(proof_.lost, b);
     if (same_source(b, a)) {
-      if (!b.why.empty() && a.why.empty()) add(proof_.improved, b);
+      if (!b.why.empty() && a.why.empty()) improve(a);
       return;
     }
     const bool below_b = shows_below(b), below_a = shows_below(a);
@@ -227,11 +233,12 @@ class LayerComparison {
       hide(after_bytes_);
     }
     if (unread_a && !unread_b) add(proof_.lost, guest + unread_a->begin, unread_a->end - unread_a->begin);
-    if (unread_b)
-      add(unread_a ? proof_.unreadable : proof_.improved, guest + unread_b->begin,
-          unread_b->end - unread_b->begin);
+    if (unread_b && unread_a)
+      add(proof_.unreadable, guest + unread_b->begin, unread_b->end - unread_b->begin);
+    else if (unread_b)
+      improve(a.kind, guest + unread_b->begin, unread_b->end - unread_b->begin);
     if (before_bytes_ != after_bytes_) return tell_differences(b, guest);
-    if (!unread_a && !unread_b && !b.why.empty() && a.why.empty()) add(proof_.improved, guest, length);
+    if (!unread_a && !unread_b && !b.why.empty() && a.why.empty()) improve(a.kind, guest, length);
   }
 
   // By the sector.

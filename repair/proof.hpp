@@ -25,11 +25,13 @@ struct GuestRanges {
 };
 
 struct Proof {
-  GuestRanges changed;     // certain before, and reads otherwise after, or can't be proved to read the same
-  GuestRanges lost;        // could be read before, and can't after
-  GuestRanges improved;    // lost or doubtful before, certain after
-  GuestRanges settled;     // doubtful before, and reads otherwise after
-  GuestRanges unreadable;  // neither before nor after
+  GuestRanges changed;   // certain before, and reads otherwise after, or can't be proved to read the same
+  GuestRanges lost;      // could be read before, and can't after
+  GuestRanges improved;  // lost or doubtful before, certain after
+  GuestRanges
+      restored;  // of these, what is stored somewhere: the rest was never written, however large the disk is
+  GuestRanges settled;                   // doubtful before, and reads otherwise after
+  GuestRanges unreadable;                // neither before nor after
   std::vector<std::string> layers_gone;  // ids of snapshots that held something and are not there any more
   std::vector<std::string> layers_new;   // ids of snapshots that were not there before
 

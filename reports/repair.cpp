@@ -152,7 +152,9 @@ void add_proof(std::string& out, const repair::Proof& proof) {
     out += "  the same, in every layer\n";
   else if (proof.nothing_worse())
     out += "  all that could be read reads the same\n";
-  add_ranges(out, "can be read again", proof.improved);
+  add_ranges(out, "can be read again", proof.restored);
+  if (const auto rest = proof.improved.bytes - proof.restored.bytes; rest != 0)
+    out += fmt::format("  is known again to hold nothing of its own: {}\n", base::human_size(rest));
   add_ranges(out, "is told for certain now, and reads otherwise", proof.settled);
   add_ranges(out, "reads otherwise", proof.changed);
   add_ranges(out, "can't be read any more", proof.lost);
@@ -196,6 +198,7 @@ Json document(const RepairReport& report) {
                      {"changed", ranges_json(proof.changed)},
                      {"lost", ranges_json(proof.lost)},
                      {"improved", ranges_json(proof.improved)},
+                     {"restored", ranges_json(proof.restored)},
                      {"settled", ranges_json(proof.settled)},
                      {"unreadable", ranges_json(proof.unreadable)},
                      {"snapshots-gone", names_json(proof.layers_gone)},

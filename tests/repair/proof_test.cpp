@@ -152,10 +152,19 @@ TEST_F(Damaged, what_gets_better_is_told) {
   put(after, entry(3), 0);
   const auto p = proof();
   EXPECT_EQ(said(p.improved), ":4096+8192");
+  EXPECT_EQ(said(p.restored), ":4096+8192");
   EXPECT_EQ(said(p.settled), ":12288+4096");
   EXPECT_EQ(said(p.unreadable), ":16384+4096");
   EXPECT_TRUE(p.nothing_worse());
   EXPECT_FALSE(p.equal());
+}
+
+// A disk that claims to be large is no larger by what can be read of it.
+TEST_F(Damaged, what_was_never_written_is_not_restored) {
+  put(after, entry(1), 0);
+  const auto p = proof();
+  EXPECT_EQ(said(p.improved), ":4096+4096");
+  EXPECT_TRUE(p.restored.empty());
 }
 
 // What is not allocated shows a file that nobody looked into.
