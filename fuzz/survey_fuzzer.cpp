@@ -88,7 +88,8 @@ void survey(base::ConstBytes input) {
     (void)expectations.judge(window.begin, content);
     (void)expectations.judge(windows.front().begin, content);
     (void)expectations.proves(window.begin, window.end);
-    require(expectations.oddity_of_nothing(window.begin, window.end) >= 0, "nothing is not less than odd");
+    require(expectations.oddity_of_nothing(window.begin, window.end, loss.unit) >= 0,
+            "nothing is not less than odd");
   }
 }
 

@@ -1,6 +1,8 @@
 // Entries of the snapshot table one of whose sizes is wrong, and snapshots whose L1 table is counted or
 // placed wrongly. Promises: one field of an entry is changed, and only where a single value makes the entry,
 // and what follows it, read soundly.
+#include "repair/snapshot_entries.hpp"
+
 #include <algorithm>
 #include <array>
 #include <optional>
