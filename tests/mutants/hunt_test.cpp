@@ -14,7 +14,7 @@ class Hunt : public testing::TestWithParam<Profile> {};
 TEST_P(Hunt, WithTheModel) {
   const Examination how{.check_every = 4};
   const auto done = search({.seed = 11,
-                            .operations = GetParam() == Profile::chains ? 2000U : 10000U,
+                            .operations = GetParam() == Profile::chains ? 2000U : 20000U,
                             .most_shrinks = 0,
                             .wishes = {.profile = GetParam(), .largest_cluster = 65536}},
                            [&](const Sequence& sequence) { return examine(sequence, how); });
