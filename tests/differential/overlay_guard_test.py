@@ -7,17 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from expecting import expect, verdict
 from programs import COWVET, cowvet, need, run, scratch
 
 need("qemu-img", "strace")
-complaints, tried = [], 0
-
-
-def expect(fine, what, said=""):
-    global tried
-    tried += 1
-    if not fine:
-        complaints.append(f"{what}\n{said}")
 
 
 def digest(path):
@@ -121,6 +114,4 @@ with scratch() as name:
     finally:
         shutil.rmtree(links)
 
-print(f"{tried} looked at")
-if complaints:
-    sys.exit("\n".join(complaints))
+sys.exit(verdict())
