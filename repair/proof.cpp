@@ -201,13 +201,11 @@ class LayerComparison {
   }
 
   // Without the key, stored bytes say nothing of zeros, nor where the place they lie at is a part of the encryption.
-  // A method that does not exist is a damaged field: what it is afterwards counts.
+  // The method is what the header says afterwards: where the plan changes it, it was a damaged field.
   [[nodiscard]] bool comparable(const Piece& b, const Piece& a) const {
     using format::CryptMethod;
     if (elsewhere(before_, b) || elsewhere(after_, a)) return false;
-    const std::uint32_t said = before_.header().v2.crypt_method;
-    const std::uint32_t crypt =
-        said <= static_cast<std::uint32_t>(CryptMethod::luks) ? said : after_.header().v2.crypt_method;
+    const std::uint32_t crypt = after_.header().v2.crypt_method;
     if (crypt == 0 || options_.cipher != nullptr) return true;
     const bool by_place = crypt != static_cast<std::uint32_t>(CryptMethod::aes);
     return b.kind == a.kind && (!by_place || b.host == a.host);

@@ -64,7 +64,8 @@ class Refcounts {
         lowers_(lowers),
         g_(draft.geometry()),
         order_(g_.refcount_order()),
-        eof_(draft.image().size()) {}
+        eof_(draft.image().size()),
+        most_bytes_(most_bytes(draft.image())) {}
 
   Remedied run() {
     judge();
@@ -185,6 +186,11 @@ class Refcounts {
     made_.try_emplace(index, Made{.bytes = {}, .why = rule});
     if (!stays && index < blocks_.size()) blocks_[index] = 0;
   }
+  // Bytes of new refcount blocks, that are held in memory. A file made to hurt may have its clusters so far apart that each
+  // needs a block of its own; where clusters lie close, 1/32 of what the file holds is always enough.
+  [[nodiscard]] static std::uint64_t most_bytes(const storage::Device& image) {
+    return std::min(128ULL << 20, (16ULL << 20) + image.allocated() / 32);
+  }
   [[nodiscard]] static std::uint64_t max_of(std::uint32_t order) { return ~0ULL >> (64 - (1U << order)); }
   [[nodiscard]] std::uint64_t most_owners() const {
     std::uint64_t most = 0;
@@ -205,11 +211,9 @@ class Refcounts {
     return block.bytes;
   }
   void set_made(std::uint64_t cluster, std::uint64_t value) {
-    // A file made to hurt may have its clusters so far apart that each needs a block of its own.
-    constexpr std::uint64_t most_bytes = 128ULL << 20;
     const std::uint64_t index = block_of(cluster);
     if (index >= format::limits::max_refcount_table / 8 ||
-        (!made_.contains(index) && made_.size() * g_.cluster_size() >= most_bytes)) {
+        (!made_.contains(index) && made_.size() * g_.cluster_size() >= most_bytes_)) {
       too_many_ = true;
       return;
     }
@@ -455,6 +459,7 @@ class Refcounts {
   const format::Geometry g_;
   std::uint32_t order_;  // of the refcounts as they will be
   const std::uint64_t eof_;
+  const std::uint64_t most_bytes_;
   std::optional<RuleId> why_table_;    // a new table is needed
   std::vector<std::uint64_t> blocks_;  // the table's entries; 0: no block, or none that can stay
   std::map<std::uint64_t, Made> made_;

@@ -1,6 +1,7 @@
 """Each fuzz target replays its seeds and every input that once hurt, then searches on: COWVET_FUZZ_SECONDS long (60; an hour
 under --long), two targets at a time. A crash, a leak, a sanitizer's report, an input that takes more than 30 s, or a
-process of more than 512 MiB fails. Prints the executions; what hurts stays in the build folder, named in the output."""
+single allocation of more than 256 MiB, or a process of more than 1 GiB (the searcher keeps some 300 MiB itself) fails.
+Prints the executions; what hurts stays in the build folder, named in the output."""
 import concurrent.futures
 import os
 import re
@@ -33,7 +34,7 @@ def fuzz(target, folder, hurt):
     committed = SOURCE / "fuzz" / "corpus" / name
     # The search keeps what it gains in the first folder.
     places = [folder / name] + ([committed] if committed.is_dir() else [])
-    words = [FUZZERS / target, "-rss_limit_mb=512", "-timeout=30", "-max_len=65536", "-print_final_stats=1",
+    words = [FUZZERS / target, "-rss_limit_mb=1024", "-malloc_limit_mb=256", "-timeout=30", "-max_len=65536", "-print_final_stats=1",
              f"-artifact_prefix={hurt}/{name}-", "-verbosity=1"]
     words += SEED
     dictionary = [f"-dict={SOURCE / 'fuzz' / 'qcow2.dict'}"] if name in (*seeds.OF_IMAGES, "records", "l2") else []
