@@ -289,6 +289,7 @@ class Reattachment {
     auto lost = lost_clusters(draft_, Counted::once);
     if (!lost) return std::unexpected(lost.error());
     leaks_ = std::move(*lost);
+    std::erase_if(leaks_, [&](std::uint64_t cluster) { return draft_.raised_above(cluster, 0); });
     if (leaks_.empty()) return {};
     find_spots(open);
     std::vector<std::uint64_t> rest;

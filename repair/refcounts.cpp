@@ -186,8 +186,9 @@ class Refcounts {
     made_.try_emplace(index, Made{.bytes = {}, .why = rule});
     if (!stays && index < blocks_.size()) blocks_[index] = 0;
   }
-  // Bytes of new refcount blocks, that are held in memory. A file made to hurt may have its clusters so far apart that each
-  // needs a block of its own; where clusters lie close, 1/32 of what the file holds is always enough.
+  // Bytes of new refcount blocks, that are held in memory. A file made to hurt may have its clusters so far
+  // apart that each needs a block of its own; where clusters lie close, 1/32 of what the file holds is always
+  // enough.
   [[nodiscard]] static std::uint64_t most_bytes(const storage::Device& image) {
     return std::min(128ULL << 20, (16ULL << 20) + image.allocated() / 32);
   }

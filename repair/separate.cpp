@@ -1,6 +1,6 @@
 // What several owners share and must not share: each gets its own copy, so that all of them read as before and none can
 // write to another's. Promises: no byte that is read changes; where a place is a part of the encryption and so no copy
-// would read the same, only what is known to be another's is given up, with consent.
+// would read the same, only what is known to be another's or wrong is given up, with consent.
 #include <algorithm>
 
 #include "repair/field_places.hpp"
@@ -92,6 +92,30 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
   return {};
 }
 
+// LUKS images have no compressed clusters: where an entry says so and names another's bytes, it is the wrong one.
+base::Result<bool> give_up_streams(Draft& draft, const Finding& f) {
+  bool any = false;
+  std::vector<std::string> places{f.where};
+  for (const auto& owner : f.owners) places.push_back(owner.where);
+  for (const auto& where : places) {
+    const auto place = draft.entry(where);
+    if (!place || place->l1 || draft.contested(*place) ||
+        !format::L2Entry{draft.word(place->offset)}.compressed())
+      continue;
+    any = true;
+    Place named{.where = where, .evidence = "an encrypted image has no compressed clusters"};
+    for (const auto& owner : f.owners)
+      if (owner.where == where && owner.guest) named.guest = {*owner.guest};
+    if (where == f.where)  // of the ranges of all owners the one of its own layer
+      for (const auto& range : f.guest)
+        if (range.snapshot.empty() != where.starts_with("snapshot[")) named.guest = {range};
+    if (auto* action = draft.may_act(f.rule, Consent::lossy, give_up_share, std::move(named)))
+      if (auto done = read_as_zeros(draft, *action, place->offset); !done)
+        return std::unexpected(done.error());
+  }
+  return any;
+}
+
 // Two entries name the same stream, or streams that overlap: one gets a copy, at the same place within a sector.
 Remedied separate_stream(Draft& draft, const Finding& f) {
   const auto& g = draft.geometry();
@@ -151,8 +175,15 @@ Remedied separate(Draft& draft) {
       if (rule == "refcount/overflow"_rule && draft.header().has_v3()) continue;  // they are made wider
       if (auto done = separate_cluster(draft, f, false); !done) return done;
     }
-  for (const auto& f : draft.found("compressed/overlaps-standard"_rule))
+  const bool luks = draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
+  for (const auto& f : draft.found("compressed/overlaps-standard"_rule)) {
+    if (luks) {
+      const auto given_up = give_up_streams(draft, f);
+      if (!given_up) return std::unexpected(given_up.error());
+      if (*given_up) continue;
+    }
     if (auto done = separate_cluster(draft, f, true); !done) return done;
+  }
   for (const auto& f : draft.found("compressed/streams-overlap"_rule))
     if (auto done = separate_stream(draft, f); !done) return done;
   for (const auto& f : draft.found("l1/shared-with-snapshot"_rule))
