@@ -73,12 +73,16 @@ constexpr std::uint64_t allocated_wins(std::uint64_t subclusters) {
   return subclusters & ~((subclusters & 0xffffffff) << 32);
 }
 
+// Behind the true end of an L1 table whose length is wrong, other structures' words are taken for its entries.
+bool length_is_known(const Draft& draft, const EntryPlace&) { return !draft.any("l1/table-past-eof"_rule); }
+
 constexpr BitRemedy bits[] = {
     {"l1/entry-reserved"_rule, Consent::choice, "clear the reserved bits, and keep the offset",
      without_reserved_l1, 0, sense_without_reserved},
     {"l2/reserved"_rule, Consent::choice, "clear the reserved bits, and keep the offset", without_reserved_l2,
      0, sense_without_reserved},
-    {"l1/copied-without-offset"_rule, Consent::lossless, "clear the entry, which leads nowhere", nothing},
+    {"l1/copied-without-offset"_rule, Consent::lossless, "clear the entry, which leads nowhere", nothing, 0,
+     length_is_known},
     {"l2/zero-unaligned"_rule, Consent::lossless, "keep \"reads as zeros\" and drop the offset", bare_zero},
     {"extl2/unaligned-without-data"_rule, Consent::lossless, "drop the offset, which nothing is read from",
      nothing},
