@@ -13,6 +13,7 @@
 #include "repair/generations.hpp"
 #include "repair/lost_clusters.hpp"
 #include "repair/remedies.hpp"
+#include "repair/snapshot_table.hpp"
 #include "repair/tables.hpp"
 #include "repair/vacancies.hpp"
 
@@ -289,7 +290,7 @@ class Reattachment {
     auto lost = lost_clusters(draft_, Counted::once);
     if (!lost) return std::unexpected(lost.error());
     leaks_ = std::move(*lost);
-    std::erase_if(leaks_, [&](std::uint64_t cluster) { return draft_.raised_above(cluster, 0); });
+    std::erase_if(leaks_, [&](std::uint64_t cluster) { return was_snapshot_table(draft_, cluster); });
     if (leaks_.empty()) return {};
     find_spots(open);
     std::vector<std::uint64_t> rest;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/info.hpp"
+
 namespace cowvet::repair {
 
 using namespace findings::literals;
@@ -26,20 +28,15 @@ format::Snapshot new_snapshot(const Draft& draft, const std::vector<format::Snap
   return s;
 }
 
-namespace {
-
-// The cluster of the table that is replaced is free then, and no lost data; only where it is that table.
-void give_back_old_table(Draft& draft, const std::vector<format::Snapshot>& listed) {
-  const std::uint64_t at = draft.header().v2.snapshots_offset.raw();
+bool was_snapshot_table(const Draft& draft, std::uint64_t cluster) {
   const auto& g = draft.geometry();
-  if (at == 0 || at % g.cluster_size() != 0 || at >= draft.image().size()) return;
-  const auto old = format::parse_snapshot(draft.bytes(at, g.cluster_size()), 0).snapshot;
-  if (old &&
-      std::ranges::any_of(listed, [&](const auto& s) { return s.id == old->id && s.name == old->name; }))
-    draft.note_raised(at >> g.cluster_bits(), 0);
+  const auto old =
+      format::parse_snapshot(draft.bytes(cluster << g.cluster_bits(), g.cluster_size()), 0).snapshot;
+  if (!old || old->id.empty()) return false;
+  return std::ranges::any_of(analyzer::read_snapshots(draft.image(), draft.header()), [&](const auto& s) {
+    return s.id == old->id && s.name == old->name && s.entry.l1_table_offset == old->entry.l1_table_offset;
+  });
 }
-
-}  // namespace
 
 Remedied store_snapshots(Draft& draft, Action& action, std::vector<format::Snapshot>& listed) {
   std::vector<std::byte> table;
@@ -53,7 +50,6 @@ Remedied store_snapshots(Draft& draft, Action& action, std::vector<format::Snaps
     table.resize((table.size() + 7) & ~std::size_t{7});
   }
   const auto& g = draft.geometry();
-  give_back_old_table(draft, listed);
   auto header = draft.header();
   header.v2.nb_snapshots = static_cast<std::uint32_t>(listed.size());
   header.v2.snapshots_offset = base::HostOffset{0};
