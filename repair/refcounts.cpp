@@ -186,11 +186,11 @@ class Refcounts {
     made_.try_emplace(index, Made{.bytes = {}, .why = rule});
     if (!stays && index < blocks_.size()) blocks_[index] = 0;
   }
-  // Bytes of new refcount blocks, that are held in memory. A file made to hurt may have its clusters so far
-  // apart that each needs a block of its own; where clusters lie close, 1/32 of what the file holds is always
-  // enough.
+  // Bytes of new refcount blocks, which are held in memory. A file made to hurt may have its clusters so far
+  // apart that each needs a block of its own; where they lie close, what the file holds is always enough, even
+  // of holes: a cluster in use has an entry of 8 bytes, and no refcount is wider.
   [[nodiscard]] static std::uint64_t most_bytes(const storage::Device& image) {
-    return std::min(128ULL << 20, (16ULL << 20) + image.allocated() / 32);
+    return std::min(128ULL << 20, (16ULL << 20) + image.allocated());
   }
   [[nodiscard]] static std::uint64_t max_of(std::uint32_t order) { return ~0ULL >> (64 - (1U << order)); }
   [[nodiscard]] std::uint64_t most_owners() const {
