@@ -154,7 +154,10 @@ class LayerComparison {
 
   // Two pieces of the same guest bytes.
   void judge(const Piece& b, const Piece& a) {
-    if (!b.readable()) return a.readable() ? improve(a) : add(proof_.unreadable, b);
+    if (!b.readable()) {
+      if (gives_way(b, a)) return add(proof_.changed, b);
+      return a.readable() ? improve(a) : add(proof_.unreadable, b);
+    }
     if (!a.readable()) return add(proof_.lost, b);
     if (same_source(b, a)) {
       if (!b.why.empty() && a.why.empty()) improve(a);
@@ -164,6 +167,12 @@ class LayerComparison {
     if (below_b || below_a) return differ(b, b.begin, b.length);  // it is not known what lies below
     for (std::uint64_t at = 0; at < b.length; at += proof_chunk)
       read_both(b, a, at, std::min(proof_chunk, b.length - at));
+  }
+
+  // Whether an entry was given up, so that the layer below shows through where data was: older data than what is lost.
+  // (A table that was found again may well say of a range that the layer below decides.)
+  [[nodiscard]] bool gives_way(const Piece& b, const Piece& a) const {
+    return shows_below(a) && (a.without_table || !b.without_table);
   }
 
   void differ(const Piece& b, std::uint64_t begin, std::uint64_t length) {

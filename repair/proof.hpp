@@ -25,7 +25,9 @@ struct GuestRanges {
 };
 
 struct Proof {
-  GuestRanges changed;   // certain before, and reads otherwise after, or can't be proved to read the same
+  // Certain before, and reads otherwise after, or can't be proved to read the same; or lost before, and given up, so that
+  // the backing file shows through now.
+  GuestRanges changed;
   GuestRanges lost;      // could be read before, and can't after
   GuestRanges improved;  // lost or doubtful before, certain after
   GuestRanges

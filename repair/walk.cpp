@@ -99,7 +99,8 @@ std::optional<Piece> Walk::without_table(std::uint64_t index) {
     return Piece{.begin = at_,
                  .length = std::min(base::saturating_mul(end, g.span()), layer_.end) - at_,
                  .kind = kind,
-                 .why = why};
+                 .why = why,
+                 .without_table = true};
   };
   const auto entry = l1_entry(index);
   if (!entry.word) {

@@ -177,6 +177,32 @@ TEST_F(Backed, what_lies_below_is_not_guessed) {
   EXPECT_EQ(said(proof().changed), ":81920+4096 :163840+4096");
 }
 
+// Of an entry that is given up the backing file shows through: older data, which is no improvement. A table that is found
+// again says rightly what was never written.
+struct BackedDamaged : Change {
+  BackedDamaged()
+      : Change(
+            "image size=4M cluster_size=4K version=2\nbacking \"base\" format=raw\ndata 0..9\ndata 512\ndamage:\n"
+            "set l2[0][1].offset = 0x40000000\nset l1[1].offset = 0x40000000\n") {}
+};
+TEST_F(BackedDamaged, data_that_is_given_up_for_the_backing_file_is_not_called_improved) {
+  put(after, entry(1), 0);
+  EXPECT_EQ(said(proof().changed), ":4096+4096");
+  put(after, must(View::open(devices_.image)).layers()[0].l1.raw() + 8, 0);
+  const auto p = proof();
+  EXPECT_EQ(said(p.changed), ":4096+4096 :2097152+2097152");
+  EXPECT_TRUE(p.improved.empty());
+}
+TEST_F(BackedDamaged, a_table_that_is_found_again_is_an_improvement) {
+  const std::uint64_t end = after.size();
+  ASSERT_TRUE(after.resize(end + 4096));
+  put(after, end, word(entry(0)));
+  put(after, must(View::open(devices_.image)).layers()[0].l1.raw() + 8, end | format::copied_flag);
+  const auto p = proof();
+  EXPECT_TRUE(p.changed.empty()) << said(p.changed);
+  EXPECT_EQ(said(p.improved), ":2097152+2097152");
+}
+
 // Where a sector lies is a part of LUKS: the same bytes elsewhere are another plain text.
 struct Encrypted : Change {
   Encrypted() : Change("image size=4M cluster_size=4K encryption=luks\ndata 0..9\n") {}
