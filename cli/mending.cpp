@@ -73,7 +73,8 @@ base::Result<Mended> mend(const std::string& image, const Shared& shared, const 
                                 .path = image,
                                 .data_file = data_file.get(),
                                 .model = model.get(),
-                                .reconnect = how.reconnect};
+                                .reconnect = how.reconnect,
+                                .choices = how.choices};
   auto planned = repair::plan_repair(**device, options, progress);
   if (!planned) return std::unexpected(planned.error());
   Mended mended{.plan = std::move(planned->plan)};

@@ -24,6 +24,7 @@ struct Mending {
   std::vector<std::string> apart{};  // overlays that are known to the one who asks
   std::string model{};               // an image that was made like this one, for a lost header; "": none
   const repair::Reconnection* reconnect = nullptr;
+  std::vector<repair::Choice> choices{};
 };
 
 struct Mended {

@@ -26,6 +26,7 @@ struct RepairWords {
   Shared shared;
   OverlayGuard guard;
   std::string image, level = "lossless", undo_file, model;
+  std::vector<std::string> choices;
   bool chain = false, plan = false, allow_loss = false, quiet = false, progress = false, verbose = false;
   std::uint64_t jobs = 0;
 };
@@ -40,6 +41,10 @@ void describe(Arguments& arguments, RepairWords& words) {
                  "what nothing refers to; all also takes the best supported of several answers");
   arguments.flag("--allow-loss", words.allow_loss,
                  "With --level all: also give up what can't be reached any more");
+  arguments.texts("--choose", words.choices, "ENTRY=OFFSET",
+                  "The entry of an L1 or L2 table leads to the cluster at this offset of the file, whatever the "
+                  "evidence says, or is the owner of the shared cluster there; ENTRY=keep: it is left as it is. "
+                  "Plans tell the entries and what may belong there; repeatable");
   arguments.text(
       "--undo", words.undo_file, "FILE",
       "Where the bytes as they were are kept (default: IMAGE.cowvet-undo, which otherwise is a link to "
@@ -96,16 +101,30 @@ base::Result<Exit> run(const RepairWords& words, const Mending& how, Console& co
   return tell(report, words, console);
 }
 
-Mending mending_of(const RepairWords& words) {
+Mending mending_of(const RepairWords& words, std::vector<repair::Choice> choices = {}) {
+  std::string chosen;
+  for (const auto& text : words.choices) chosen += fmt::format(" --choose '{}'", base::escape(text));
   return {.level = level_of(words.level),
           .allow_loss = words.allow_loss,
           .plan_only = words.plan,
           .jobs = static_cast<unsigned>(words.jobs),
           .undo_file = words.undo_file,
-          .cause =
-              fmt::format("cowvet repair --level {}{}", words.level, words.allow_loss ? " --allow-loss" : ""),
+          .cause = fmt::format("cowvet repair --level {}{}{}", words.level,
+                               words.allow_loss ? " --allow-loss" : "", chosen),
           .guard = words.guard,
-          .model = words.model};
+          .model = words.model,
+          .choices = std::move(choices)};
+}
+
+// "l1[3]=0x50000" or "l1[3]=keep"; nothing when it is neither.
+std::optional<repair::Choice> choice_of(std::string_view text) {
+  const auto end = text.rfind('=');
+  if (end == std::string_view::npos || end == 0) return std::nullopt;
+  const auto to = text.substr(end + 1);
+  repair::Choice choice{.entry = std::string(text.substr(0, end)), .to = {}};
+  if (to == "keep") return choice;
+  choice.to = parse_size(to);
+  return choice.to ? std::optional(std::move(choice)) : std::nullopt;
 }
 
 // From the base up. What is wrong with one image does not keep the others from being mended; the worst
@@ -160,6 +179,7 @@ Exit repair(std::span<char* const> arguments_given, Console& console) {
       "  cowvet repair --chain --plan --output json top.qcow2 # one document: cowvet schema repair-chain\n"
       "  cowvet repair --chain --search /moved top.qcow2      # from the base up; finds moved backing files\n"
       "  cowvet repair --level all --template like.qcow2 disk.qcow2  # its header is gone\n"
+      "  cowvet repair --choose 'l1[3]=0x50000' disk.qcow2    # one of the answers that --plan tells\n"
       "  cowvet undo disk.qcow2.cowvet-undo                   # as it was, byte for byte\n"
       "Exit code: as check's, of the image as it is (with --plan: would be) afterwards.");
   describe(arguments, words);
@@ -173,12 +193,21 @@ Exit repair(std::span<char* const> arguments_given, Console& console) {
   if (words.chain && !words.undo_file.empty())
     return wrong("with --chain each image has an undo file beside it: leave --undo out");
   if (words.allow_loss && words.level != "all") return wrong("--allow-loss goes with --level all");
+  if (words.chain && !words.choices.empty())
+    return wrong("--choose speaks of one image's entries: repair that one without --chain first");
+  std::vector<repair::Choice> choices;
+  for (const auto& text : words.choices) {
+    auto choice = choice_of(text);
+    if (!choice)
+      return wrong(fmt::format("'{}' is no choice such as l1[3]=0x50000 or l1[3]=keep (--choose)", text));
+    choices.push_back(std::move(*choice));
+  }
   base::Progress progress;
   const StopOnSignal stop(progress);
   const auto done = [&] {
     const Meter meter(progress, base::escape(words.image), Meter::style(words.progress, words.quiet));
     return words.chain ? run_chain(words, console, progress)
-                       : run(words, mending_of(words), console, progress);
+                       : run(words, mending_of(words, std::move(choices)), console, progress);
   }();
   if (done) return *done;
   console.complain(about(words.image, done.error()));

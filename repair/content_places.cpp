@@ -149,6 +149,17 @@ class Tables final : public Things {
   mutable std::vector<std::byte> bytes_;
 };
 
+// Places that touch are one.
+std::vector<Expectations::Window> joined(std::span<const Expectations::Window> places) {
+  std::vector<Expectations::Window> windows;
+  for (const auto& place : places)
+    if (!windows.empty() && windows.back().end == place.begin)
+      windows.back().end = place.end;
+    else
+      windows.push_back(place);
+  return windows;
+}
+
 class Search {
  public:
   Search(const Things& things, GuestDisk disk, std::vector<Expectations::Window> places,
@@ -164,7 +175,7 @@ class Search {
       disk_.suppose_nothing();
       for (std::size_t i = 0; i < chosen_.size(); ++i)
         if (chosen_[i].place) things_.suppose(i, *chosen_[i].place, disk_);
-      Expectations expected(joined());
+      Expectations expected(joined(places_));
       survey_guest(disk_, expected);
       if (expected.empty()) return std::vector<std::optional<ContentPlace>>(chosen_.size());
       auto next = choose(expected);
@@ -178,15 +189,6 @@ class Search {
   }
 
  private:
-  [[nodiscard]] std::vector<Expectations::Window> joined() const {
-    std::vector<Expectations::Window> windows;
-    for (const auto& place : places_)
-      if (!windows.empty() && windows.back().end == place.begin)
-        windows.back().end = place.end;
-      else
-        windows.push_back(place);
-    return windows;
-  }
   struct Pair {
     std::size_t thing = 0, place = 0;  // the place by its number among those that are weighed
   };
@@ -355,6 +357,29 @@ Places clusters_by_content(Draft& draft, std::span<const std::uint64_t> words,
   }
   return Search(Clusters(words, guest_clusters, g), std::move(disk), std::move(places), draft.progress())
       .run();
+}
+
+std::vector<float> fits_by_content(Draft& draft, std::span<const std::uint64_t> tables,
+                                   std::span<const std::uint64_t> l1_indices) {
+  std::vector<float> bits(tables.size() * l1_indices.size());
+  if (!can_tell(draft, tables.size(), l1_indices.size())) return bits;
+  const auto& g = draft.geometry();
+  GuestDisk disk(draft);
+  std::vector<Expectations::Window> places;
+  std::vector<std::size_t> numbers;
+  for (const auto index : l1_indices) {
+    disk.doubt_table(index);
+    numbers.push_back(places.size());
+    places.push_back({index * g.span(), std::min((index + 1) * g.span(), disk.size())});
+  }
+  Expectations expected(joined(places));
+  survey_guest(disk, expected);
+  if (expected.empty()) return bits;
+  const Tables things(draft, tables, l1_indices);
+  for (std::size_t i = 0; i < tables.size() && !draft.progress().stop_requested(); ++i)
+    things.judge(i, disk, expected, numbers,
+                 std::span(bits).subspan(i * l1_indices.size(), l1_indices.size()));
+  return bits;
 }
 
 }  // namespace cowvet::repair

@@ -29,6 +29,11 @@ struct ContentPlace {
 [[nodiscard]] base::Result<std::vector<std::optional<ContentPlace>>> clusters_by_content(
     Draft& draft, std::span<const std::uint64_t> words, std::span<const std::uint64_t> guest_clusters);
 
+// How well each of these L2 tables fits under each of these entries of the active L1 table, in bits:
+// [table * indices + index]. Zeros where content tells nothing.
+[[nodiscard]] std::vector<float> fits_by_content(Draft& draft, std::span<const std::uint64_t> tables,
+                                                 std::span<const std::uint64_t> l1_indices);
+
 // The places, ascending and all of one length but for the last, that must be weighed for so many things. Of
 // those in a row that nothing tells apart one more than things stays: whatever fits there fits at several of
 // them, so that none of them is chosen, and by how much one choice is better than another is the same.

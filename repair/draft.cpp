@@ -77,6 +77,10 @@ Action* Draft::may_act(findings::RuleId rule, Consent consent, std::string_view 
     withhold(rule, consent, what, std::move(place));
     return nullptr;
   }
+  return &act_at(rule, consent, what, std::move(place));
+}
+
+Action& Draft::act_at(findings::RuleId rule, Consent consent, std::string_view what, Place place) {
   auto& action = act(rule, consent, what);
   ++action.count;
   constexpr std::size_t most_named = 1U << 20;
@@ -84,7 +88,7 @@ Action* Draft::may_act(findings::RuleId rule, Consent consent, std::string_view 
     for (const auto& range : place.guest)
       if (named_.size() < most_named) named_.push_back(range);
   if (action.places.size() < Action::most_places) action.places.push_back(std::move(place));
-  return &action;
+  return action;
 }
 
 void Draft::withhold(findings::RuleId rule, Consent consent, std::string_view what, Place place) {

@@ -59,6 +59,8 @@ class Draft {
   Action& act(findings::RuleId rule, findings::Consent consent, std::string_view what);
   // The same, when it is allowed; otherwise the place is noted as withheld, and nothing is handed out.
   Action* may_act(findings::RuleId rule, findings::Consent consent, std::string_view what, Place place);
+  // The same for what somebody has consented to.
+  Action& act_at(findings::RuleId rule, findings::Consent consent, std::string_view what, Place place);
   // The action that was begun last.
   [[nodiscard]] Action& last() { return actions_.back(); }
   void withhold(findings::RuleId rule, findings::Consent consent, std::string_view what, Place place);
@@ -118,6 +120,11 @@ class Draft {
   void await(std::uint64_t entry_offset) { awaited_.push_back(entry_offset); }
   [[nodiscard]] bool awaits(std::uint64_t entry_offset) const;
 
+  // An entry that a person has decided about.
+  void choose(std::uint64_t entry_offset) { chosen_.insert(entry_offset); }
+  [[nodiscard]] bool chosen(std::uint64_t entry_offset) const { return chosen_.contains(entry_offset); }
+  [[nodiscard]] bool any_chosen() const { return !chosen_.empty(); }
+
   // Whether something else claims the table's cluster, and its bytes do not look like a table: nothing is written to it
   // before it is known whose it is, or before the other one has a place of its own.
   [[nodiscard]] bool contested(const EntryPlace& place) const;
@@ -146,6 +153,7 @@ class Draft {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::unordered_map<std::uint64_t, std::uint64_t> raised_;  // cluster -> refcount before this repair
   std::vector<std::uint64_t> awaited_;
+  std::set<std::uint64_t> chosen_;
   std::set<std::uint64_t> kept_;
   std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;

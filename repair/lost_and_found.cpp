@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/info.hpp"
+#include "repair/candidates.hpp"
 #include "repair/lost_clusters.hpp"
 #include "repair/remedies.hpp"
 #include "repair/snapshot_table.hpp"
@@ -39,10 +40,13 @@ class LostAndFound {
     if (auto done = collect_clusters(); !done) return done;
     if (tables_.empty() && l1_tables_.empty() && clusters_.empty()) return {};
     if (!draft_.allows(Consent::choice)) {
-      for (const auto table : tables_) withhold(table);
+      std::erase_if(tables_, [&](auto table) { return draft_.spared(table >> g_.cluster_bits(), 1); });
+      const auto candidates = candidates_for(draft_, tables_);
+      for (std::size_t i = 0; i < tables_.size(); ++i) withhold(tables_[i], candidates[i]);
       for (const auto table : l1_tables_) withhold(table);
       return {};
     }
+    name_candidates();
     if (auto done = make_tables(); !done) return done;
     if (auto done = make_l1(); !done) return done;
     if (action_ == nullptr) return {};
@@ -50,9 +54,10 @@ class LostAndFound {
   }
 
  private:
-  void withhold(std::uint64_t table) {
+  void withhold(std::uint64_t table, std::vector<Candidate> candidates = {}) {
     draft_.withhold("refcount/leak-holds-table"_rule, Consent::choice, keep,
-                    {.where = fmt::format("cluster[{}]", table >> g_.cluster_bits())});
+                    {.where = fmt::format("cluster[{}]", table >> g_.cluster_bits()),
+                     .candidates = std::move(candidates)});
   }
   void collect() {
     for (const auto& orphan : draft_.verdict().orphans) {
@@ -81,6 +86,16 @@ class LostAndFound {
     action_ = draft_.may_act("refcount/leak-holds-table"_rule, Consent::choice, keep,
                              {.where = std::move(where), .evidence = std::move(evidence)});
     return action_;
+  }
+
+  // So that whoever reads the plan can choose instead.
+  void name_candidates() {
+    const auto candidates = candidates_for(draft_, tables_);
+    for (std::size_t i = 0; i < tables_.size(); ++i)
+      if (!candidates[i].empty())
+        draft_.act_at("refcount/leak-holds-table"_rule, Consent::choice, keep,
+                      {.where = fmt::format("cluster[{}]", tables_[i] >> g_.cluster_bits()),
+                       .candidates = candidates[i]});
   }
 
   // L2 tables for single clusters.

@@ -28,6 +28,12 @@ struct Reconnection {
   bool proved = false;   // by what it holds
 };
 
+// What a person has decided about an entry of an L1 or L2 table.
+struct Choice {
+  std::string entry;                // as plans name it: "l1[3]", "snapshot[0].l1[1].l2[17]"
+  std::optional<std::uint64_t> to;  // host offset of what it is to lead to, bytes; nothing: it is left as it is
+};
+
 struct Options {
   Level level = Level::lossless;
   bool allow_loss = false;  // with Level::all: also what gives up data that can't be reached
@@ -38,6 +44,7 @@ struct Options {
   // An image that was made like this one: its header tells what a lost one's content does not.
   const storage::Device* model = nullptr;
   const Reconnection* reconnect = nullptr;
+  std::vector<Choice> choices{};  // each is consent enough for itself, but where it makes something unreadable
 };
 
 // Bytes of the file that an action changes. `before` and `after` are cut to their first bytes.
@@ -47,11 +54,20 @@ struct Change {
   static constexpr std::size_t most_shown = 64;
 };
 
+// An entry that something lost may belong to.
+struct Candidate {
+  std::string where{};           // the entry
+  findings::GuestRange guest{};  // that would show it
+  std::uint64_t to = 0;          // host offset of what is lost: the two make a Choice
+  std::string evidence{};
+};
+
 // One place that an action mends.
 struct Place {
   std::string where{};                        // as findings name it: "l1[3].l2[17]"
   std::vector<findings::GuestRange> guest{};  // what it means to the guest
   std::string evidence{};                     // why this is done and nothing else; "" where the rule says it
+  std::vector<Candidate> candidates{};        // where several answers are possible: the best supported first
 };
 
 // The same thing done in one or many places.

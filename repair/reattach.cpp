@@ -3,7 +3,6 @@
 // in the file as a rule, or by the entry, when a single bit makes the difference. Promises: only what one answer is
 // supported for is put back, and the evidence is told; where several are, nothing is.
 #include <algorithm>
-#include <bit>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -27,18 +26,6 @@ namespace {
 constexpr std::string_view put_table = "put the lost L2 table back";
 constexpr std::string_view put_cluster = "put the lost data cluster back";
 constexpr std::size_t most_entries = 1U << 20;  // of an L1 table that lost ones are put back to
-
-// Whether a damaged word differs so little from one that names `offset` that this is what it was: by one bit,
-// or by less than a cluster.
-std::string resembles(std::uint64_t word, std::uint64_t offset) {
-  constexpr std::uint64_t low = (1ULL << 56) - 1;
-  const std::uint64_t stored = word & low;
-  if (stored == 0) return {};
-  if (std::popcount(stored ^ offset) == 1) return "the entry differs from one that leads there by one bit";
-  constexpr std::uint64_t near = 512;
-  if (stored + near == offset || offset + near == stored) return "the entry misses it by one sector";
-  return {};
-}
 
 class Reattachment {
  public:

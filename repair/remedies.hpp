@@ -31,6 +31,8 @@ using Remedied = base::Result<void>;
 [[nodiscard]] Remedied mend_snapshots(Draft& draft);
 // Bitmaps that can't be used, and their directory.
 [[nodiscard]] Remedied mend_bitmaps(Draft& draft);
+// Entries that a person has decided about. Error usage: a choice that can't be followed, and why.
+[[nodiscard]] Remedied take_choices(Draft& draft);
 // Entries of L1 and L2 tables with wrong bits, whose meaning is clear.
 [[nodiscard]] Remedied mend_entry_bits(Draft& draft);
 // Lost tables and clusters back to where they belong.

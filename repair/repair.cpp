@@ -20,10 +20,10 @@ using Remedy = Remedied (*)(Draft&);
 
 constexpr Remedy order[] = {exchange,       mend_header,     reconnect,           mend_extensions,
                             mend_luks,      mend_features,   raise_refcounts,     mend_snapshot_entries,
-                            mend_snapshots, give_size,       mend_bitmaps,        mend_entry_bits,
-                            reattach,       reattach_layers, reattach_by_content, separate,
-                            give_up,        mend_refcounts,  mend_copied,         cut_tail,
-                            clear_marks};
+                            mend_snapshots, give_size,       mend_bitmaps,        take_choices,
+                            mend_entry_bits, reattach,       reattach_layers,     reattach_by_content,
+                            separate,       give_up,         mend_refcounts,      mend_copied,
+                            cut_tail,       clear_marks};
 constexpr unsigned most_remedy_rounds = 16;
 
 // How a repair goes: which remedies are left out, and which of them wrote in the round before it ended.
@@ -157,6 +157,8 @@ base::Result<Planned> attempt(const storage::Device& image, const Options& optio
                       "it is no qcow2 image, and nothing of one is found in it");
   const auto settled = settle(draft, options, progress, course);
   if (!settled) return std::unexpected(settled.error());
+  if (!options.choices.empty() && !draft.any_chosen())
+    return base::refuse("no entry can be chosen for before the header is mended: --level all may do that");
   if (!*settled) plan.objection = comes_to_no_end;
   plan.size_after = draft.image().size();
   plan.actions = draft.take_actions();

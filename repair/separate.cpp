@@ -59,11 +59,15 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
   if (members.empty()) return {};
   std::size_t keeper = members.size();
   if (!metadata) {
-    const auto ordered = std::ranges::find(members, true, &Member::ordered);
+    const auto by_choice = std::ranges::find_if(
+        members, [&](const Member& m) { return draft.chosen(m.place.offset) && !draft.awaits(m.place.offset); });
+    const auto ordered =
+        by_choice != members.end() ? by_choice : std::ranges::find(members, true, &Member::ordered);
     keeper = ordered == members.end() ? 0 : static_cast<std::size_t>(ordered - members.begin());
   }
   const bool luks = draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
-  const bool owner_known = metadata || members[keeper].ordered;
+  const bool owner_known =
+      metadata || members[keeper].ordered || draft.chosen(members[keeper].place.offset);
   for (std::size_t i = 0; i < members.size(); ++i) {
     auto& m = members[i];
     if (i == keeper || draft.awaits(m.place.offset)) continue;

@@ -37,6 +37,16 @@ constexpr RuleId past_eof[] = {"l1/entry-past-eof"_rule, "l1/entry-partial-eof"_
 
 }  // namespace
 
+std::string resembles(std::uint64_t word, std::uint64_t offset) {
+  constexpr std::uint64_t low = (1ULL << 56) - 1;
+  const std::uint64_t stored = word & low;
+  if (stored == 0) return {};
+  if (std::popcount(stored ^ offset) == 1) return "the entry differs from one that leads there by one bit";
+  constexpr std::uint64_t near = 512;
+  if (stored + near == offset || offset + near == stored) return "the entry misses it by one sector";
+  return {};
+}
+
 bool sense_without_reserved(const Draft& draft, const EntryPlace& place) {
   const auto& g = draft.geometry();
   const std::uint64_t word = draft.word(place.offset);

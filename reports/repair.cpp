@@ -42,6 +42,11 @@ Json places_json(const std::vector<repair::Place>& places) {
     Json one{{"where", base::escape(place.where)}, {"guest", Json::array()}};
     for (const auto& guest : place.guest) one["guest"].push_back(guest_json(guest));
     if (!place.evidence.empty()) one["evidence"] = base::escape(place.evidence);
+    for (const auto& candidate : place.candidates)
+      one["candidates"].push_back({{"where", base::escape(candidate.where)},
+                                   {"guest", guest_json(candidate.guest)},
+                                   {"to", candidate.to},
+                                   {"evidence", base::escape(candidate.evidence)}});
     list.push_back(std::move(one));
   }
   return list;
@@ -115,6 +120,13 @@ void add_places(std::string& out, const std::vector<repair::Place>& places, std:
       line += (n == 0 ? ": " : ", ") + describe(place.guest[n]);
     if (!place.evidence.empty()) line += "; " + base::escape(place.evidence);
     out += "     " + wrapped(line, 7, options.width) + '\n';
+    for (std::size_t n = 0; n < place.candidates.size() && (options.verbose || n < 3); ++n) {
+      const auto& candidate = place.candidates[n];
+      const auto choice =
+          fmt::format("perhaps {}: {} (--choose '{}={:#x}')", describe(candidate.guest),
+                      base::escape(candidate.evidence), base::escape(candidate.where), candidate.to);
+      out += "       " + wrapped(choice, 9, options.width) + '\n';
+    }
   }
   if (count > shown) out += fmt::format("     and {} more\n", count - shown);
 }
