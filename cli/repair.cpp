@@ -41,10 +41,11 @@ void describe(Arguments& arguments, RepairWords& words) {
                  "what nothing refers to; all also takes the best supported of several answers");
   arguments.flag("--allow-loss", words.allow_loss,
                  "With --level all: also give up what can't be reached any more");
-  arguments.texts("--choose", words.choices, "ENTRY=OFFSET",
-                  "The entry of an L1 or L2 table leads to the cluster at this offset of the file, whatever the "
-                  "evidence says, or is the owner of the shared cluster there; ENTRY=keep: it is left as it is. "
-                  "Plans tell the entries and what may belong there; repeatable");
+  arguments.texts(
+      "--choose", words.choices, "ENTRY=OFFSET",
+      "The entry of an L1 or L2 table leads to the cluster at this offset of the file, whatever the "
+      "evidence says, or is the owner of the shared cluster there; ENTRY=keep: it is left as it is. "
+      "Plans tell the entries and what may belong there; repeatable");
   arguments.text(
       "--undo", words.undo_file, "FILE",
       "Where the bytes as they were are kept (default: IMAGE.cowvet-undo, which otherwise is a link to "

@@ -1,5 +1,5 @@
-// A repair of any sparse file, at each level. Promises: the plan never objects to itself; what a check says
-// afterwards is what the plan said; a second repair finds nothing to do; below --allow-loss no byte that
+// A repair of any sparse file, at each level, and again with a choice that its plan named, as a user would make it.
+// Promises: the plan never objects to itself; what a check says afterwards is what the plan said; a second repair finds nothing to do; below --allow-loss no byte that
 // could be read for certain is lost, and at the levels without a choice none reads otherwise; the engine
 // reads no less than before; undo gives every byte back.
 #include <algorithm>
@@ -45,13 +45,13 @@ void compare_content(const std::vector<std::optional<Bytes>>& before,
                      const std::vector<std::optional<Bytes>>& after, const repair::Proof& proof) {
   if (before.empty()) return;
   require(after.size() >= before.size(), "the engine opens what it opened before, and it is not smaller");
-  for (const auto* ranges : {&proof.improved, &proof.settled, &proof.unreadable}) {
+  for (const auto* ranges : {&proof.changed, &proof.improved, &proof.settled, &proof.unreadable}) {
     std::uint64_t listed = 0;
     for (const auto& range : ranges->list) listed += range.length;
     if (listed != ranges->bytes) return;  // there are more
   }
   const auto certain = [&](std::uint64_t begin, std::uint64_t end) {
-    for (const auto* ranges : {&proof.improved, &proof.settled, &proof.unreadable})
+    for (const auto* ranges : {&proof.changed, &proof.improved, &proof.settled, &proof.unreadable})
       for (const auto& range : ranges->list)
         if (range.snapshot.empty() && range.begin.raw() < end && begin < range.begin.raw() + range.length)
           return false;
@@ -100,6 +100,20 @@ void require_same_findings(const findings::Summary& said, const findings::Summar
   require(same, "the check says afterwards what the plan said");
 }
 
+// The first of what the plan lets a user choose.
+std::optional<repair::Choice> first_choice(const repair::Plan& plan) {
+  std::optional<repair::Choice> choice;
+  const auto look = [&](const auto& steps) {
+    for (const auto& step : steps)
+      for (const auto& place : step.places)
+        if (!choice && !place.candidates.empty())
+          choice = {place.candidates.front().where, place.candidates.front().to};
+  };
+  look(plan.actions);
+  look(plan.withheld);
+  return choice;
+}
+
 void repaired(const storage::Device& device, const repair::Options& options) {
   base::Progress progress;
   const auto planned = repair::plan_repair(device, options, progress);
@@ -108,12 +122,17 @@ void repaired(const storage::Device& device, const repair::Options& options) {
     return;
   }
   const auto& plan = planned->plan;
+  if (const auto choice = options.choices.empty() ? first_choice(plan) : std::nullopt) {
+    auto chosen = options;
+    chosen.choices = {*choice};
+    repaired(device, chosen);
+  }
   // A plan that objects to itself is not carried out: nothing is harmed.
   if (!plan.objection.empty() || !plan.changes_anything()) return;
   if (plan.proof && !options.allow_loss) {
     require(plan.proof->lost.empty() && plan.proof->layers_gone.empty(),
             "nothing that could be read is lost");
-    if (options.level != Level::all)
+    if (options.level != Level::all && options.choices.empty())
       require(plan.proof->changed.empty(), "what could be read reads the same");
   }
 

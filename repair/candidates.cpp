@@ -59,8 +59,10 @@ std::vector<std::vector<Candidate>> candidates_for(Draft& draft, std::span<const
     std::vector<Weighed> all;
     for (std::size_t i = 0; i < open.size(); ++i) {
       const findings::GuestRange guest{base::GuestOffset{open[i].index * g.span()},
-                                       std::min(g.span(), draft.header().v2.size - open[i].index * g.span()), ""};
-      Weighed one{.candidate = {.where = fmt::format("l1[{}]", open[i].index), .guest = guest, .to = tables[t]}};
+                                       std::min(g.span(), draft.header().v2.size - open[i].index * g.span()),
+                                       ""};
+      Weighed one{
+          .candidate = {.where = fmt::format("l1[{}]", open[i].index), .guest = guest, .to = tables[t]}};
       const auto speaks = [&](double weight, std::string_view evidence) {
         one.weight += weight;
         one.candidate.evidence += (one.candidate.evidence.empty() ? "" : "; ") + std::string(evidence);
@@ -73,8 +75,9 @@ std::vector<std::vector<Candidate>> candidates_for(Draft& draft, std::span<const
       if (orphan != orphans.end()) {
         const auto range = std::ranges::find_if(orphan->guest, covers);
         if (range != orphan->guest.end())
-          speaks(of_the_check, range->length <= g.span() ? orphan->where_from
-                                                         : "it lies between the table's neighbours in the file");
+          speaks(of_the_check, range->length <= g.span()
+                                   ? orphan->where_from
+                                   : "it lies between the table's neighbours in the file");
       }
       if (open[i].vacant) speaks(of_leading_nowhere, "the entry leads nowhere");
       if (const double fit = bits[t * open.size() + i]; std::abs(fit) >= 1)

@@ -1,5 +1,6 @@
-// Where a lost L2 table may belong, when nothing tells it for certain: for a person to choose. Promises: entries that lead
-// nowhere or say nothing, the best supported first, with what speaks for each; bounded work.
+// Where a lost L2 table may belong, when nothing tells it for certain: for a person to choose. Promises:
+// entries that lead nowhere or say nothing, the best supported first, with what speaks for each; bounded
+// work.
 #pragma once
 #include <cstdint>
 #include <span>

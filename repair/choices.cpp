@@ -1,6 +1,6 @@
-// What a person has decided: which entry of a table leads to what, whose a shared cluster is, and which entry is to be left
-// as it is. Promises: a choice is followed as it was given or refused with the reason; nothing that could be read is
-// replaced without consent to a loss; what an entry is led to belonged to nobody else.
+// What a person has decided: which entry of a table leads to what, whose a shared cluster is, and which entry
+// is to be left as it is. Promises: a choice is followed as it was given or refused with the reason; nothing
+// that could be read is replaced without consent to a loss; what an entry is led to belonged to nobody else.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -26,8 +26,9 @@ class Choosing {
   Remedied run() {
     const auto found = draft_.entry(choice_.entry);
     if (!found)
-      return refuse("no layer has such an entry, or its table can't be reached; entries are called as in "
-                    "l1[3], l1[3].l2[17] or snapshot[0].l1[3]");
+      return refuse(
+          "no layer has such an entry, or its table can't be reached; entries are called as in "
+          "l1[3], l1[3].l2[17] or snapshot[0].l1[3]");
     place_ = *found;
     draft_.choose(place_.offset);
     if (!choice_.to) {
@@ -37,18 +38,21 @@ class Choosing {
     const std::uint64_t to = *choice_.to, word = draft_.word(place_.offset);
     const format::L2Entry as_l2{word};
     const bool compressed = !place_.l1 && as_l2.compressed();
-    if (!compressed && (word & format::entry_offset_mask) == to) return {};  // it does, or was led there before
+    if (to != 0 && !compressed && (word & format::entry_offset_mask) == to)
+      return {};  // it does, or was led there before
     if (auto fits = can_be_led(to); !fits) return fits;
     const auto open = vacancies(draft_, place_.l1, true);
-    const auto vacancy = std::ranges::find(open, place_.offset, [](const Vacancy& v) { return v.place.offset; });
+    const auto vacancy =
+        std::ranges::find(open, place_.offset, [](const Vacancy& v) { return v.place.offset; });
     const bool replaces = vacancy == open.end() && word != 0;
     if (replaces && !draft_.allows(Consent::lossy))
       return refuse("the entry leads to something that can be read; --level all --allow-loss gives that up");
     const auto rule = vacancy != open.end() ? vacancy->rule
                       : place_.l1           ? "refcount/leak-holds-table"_rule
                                             : "refcount/leak"_rule;
-    auto& action = draft_.act_at(rule, replaces ? Consent::lossy : Consent::choice, follow,
-                                 {.where = choice_.entry, .guest = {guest()}, .evidence = "chosen by the user"});
+    auto& action =
+        draft_.act_at(rule, replaces ? Consent::lossy : Consent::choice, follow,
+                      {.where = choice_.entry, .guest = {guest()}, .evidence = "chosen by the user"});
     constexpr std::uint64_t all_subclusters = 0xffffffffU;
     if (!place_.l1 && g_.extended_l2() && (compressed || draft_.word(place_.offset + 8) == 0))
       if (auto done = draft_.put_word(action, place_.offset + 8, all_subclusters); !done) return done;

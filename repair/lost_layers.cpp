@@ -90,7 +90,8 @@ class Layers {
  private:
   [[nodiscard]] bool vacant(const L1Table& l1, std::uint64_t index) const {
     const std::uint64_t at = l1.offset + index * 8;
-    return (draft_.word(at) == 0 || std::ranges::find(open_, at) != open_.end()) && !draft_.awaits(at);
+    return (draft_.word(at) == 0 || std::ranges::find(open_, at) != open_.end()) && !draft_.awaits(at) &&
+           !draft_.chosen(at);
   }
 
   Remedied put_group(std::span<const std::uint64_t> tables, std::span<const std::size_t> group,

@@ -30,8 +30,9 @@ struct Reconnection {
 
 // What a person has decided about an entry of an L1 or L2 table.
 struct Choice {
-  std::string entry;                // as plans name it: "l1[3]", "snapshot[0].l1[1].l2[17]"
-  std::optional<std::uint64_t> to;  // host offset of what it is to lead to, bytes; nothing: it is left as it is
+  std::string entry;  // as plans name it: "l1[3]", "snapshot[0].l1[1].l2[17]"
+  std::optional<std::uint64_t>
+      to;  // host offset of what it is to lead to, bytes; nothing: it is left as it is
 };
 
 struct Options {
@@ -44,7 +45,8 @@ struct Options {
   // An image that was made like this one: its header tells what a lost one's content does not.
   const storage::Device* model = nullptr;
   const Reconnection* reconnect = nullptr;
-  std::vector<Choice> choices{};  // each is consent enough for itself, but where it makes something unreadable
+  std::vector<Choice>
+      choices{};  // each is consent enough for itself, but where it makes something unreadable
 };
 
 // Bytes of the file that an action changes. `before` and `after` are cut to their first bytes.

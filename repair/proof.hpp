@@ -25,8 +25,8 @@ struct GuestRanges {
 };
 
 struct Proof {
-  // Certain before, and reads otherwise after, or can't be proved to read the same; or lost before, and given up, so that
-  // the backing file shows through now.
+  // Certain before, and reads otherwise after, or can't be proved to read the same; or lost before, and given
+  // up, so that the backing file shows through now.
   GuestRanges changed;
   GuestRanges lost;      // could be read before, and can't after
   GuestRanges improved;  // lost or doubtful before, certain after

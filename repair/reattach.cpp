@@ -51,7 +51,7 @@ class Reattachment {
 
   Remedied put(findings::RuleId rule, std::string_view what, const EntryPlace& entry, std::uint64_t to,
                Place place) {
-    if (draft_.contested(entry)) return {};
+    if (draft_.contested(entry) || draft_.chosen(entry.offset)) return {};
     auto* action = draft_.may_act(rule, Consent::choice, what, std::move(place));
     if (action == nullptr) {
       draft_.await(entry.offset);

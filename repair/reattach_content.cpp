@@ -53,7 +53,7 @@ class ByContent {
       const std::uint64_t at = v2.l1_table_offset.raw() + i * 8;
       const bool vacant =
           std::ranges::any_of(open, [&](const Vacancy& v) { return v.place.offset == at && !v.shared; });
-      if ((draft_.word(at) == 0 || vacant) && !draft_.awaits(at)) indices.push_back(i);
+      if ((draft_.word(at) == 0 || vacant) && !draft_.awaits(at) && !draft_.chosen(at)) indices.push_back(i);
     }
     const auto found = tables_by_content(draft_, lost, indices);
     if (!found) return std::unexpected(found.error());
@@ -99,7 +99,8 @@ class ByContent {
       const bool empty = base::all_zero(std::span(bytes).subspan(
           static_cast<std::size_t>(i * g_.l2_entry_size()), static_cast<std::size_t>(g_.l2_entry_size())));
       if ((taken[static_cast<std::size_t>(i)] && !empty) ||
-          cluster << g_.cluster_bits() >= draft_.header().v2.size || open_.size() >= most_open)
+          cluster << g_.cluster_bits() >= draft_.header().v2.size || open_.size() >= most_open ||
+          draft_.chosen(table + i * g_.l2_entry_size()))
         continue;
       open_.try_emplace(cluster, table + i * g_.l2_entry_size(),
                         draft_.header().v2.l1_table_offset.raw() + l1_index * 8, rule);
@@ -115,7 +116,7 @@ class ByContent {
         add_table(table.l1_index, table.offset, "l2/table-zeroed"_rule);
     });
     for (const auto& v : vacancies(draft_, false)) {
-      if (v.shared || !v.where.starts_with("l1[")) continue;
+      if (v.shared || draft_.chosen(v.place.offset) || !v.where.starts_with("l1[")) continue;
       const std::uint64_t cluster = (v.place.l1_index << g_.l2_bits()) + v.place.l2_index;
       if (cluster << g_.cluster_bits() < draft_.header().v2.size)
         open_.try_emplace(cluster, v.place.offset, 0, v.rule);

@@ -18,12 +18,12 @@ namespace {
 
 using Remedy = Remedied (*)(Draft&);
 
-constexpr Remedy order[] = {exchange,       mend_header,     reconnect,           mend_extensions,
-                            mend_luks,      mend_features,   raise_refcounts,     mend_snapshot_entries,
-                            mend_snapshots, give_size,       mend_bitmaps,        take_choices,
-                            mend_entry_bits, reattach,       reattach_layers,     reattach_by_content,
-                            separate,       give_up,         mend_refcounts,      mend_copied,
-                            cut_tail,       clear_marks};
+constexpr Remedy order[] = {exchange,        mend_header,   reconnect,       mend_extensions,
+                            mend_luks,       mend_features, raise_refcounts, mend_snapshot_entries,
+                            mend_snapshots,  give_size,     mend_bitmaps,    take_choices,
+                            mend_entry_bits, reattach,      reattach_layers, reattach_by_content,
+                            separate,        give_up,       mend_refcounts,  mend_copied,
+                            cut_tail,        clear_marks};
 constexpr unsigned most_remedy_rounds = 16;
 
 // How a repair goes: which remedies are left out, and which of them wrote in the round before it ended.

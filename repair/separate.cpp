@@ -59,24 +59,30 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
   if (members.empty()) return {};
   std::size_t keeper = members.size();
   if (!metadata) {
-    const auto by_choice = std::ranges::find_if(
-        members, [&](const Member& m) { return draft.chosen(m.place.offset) && !draft.awaits(m.place.offset); });
+    const auto by_choice = std::ranges::find_if(members, [&](const Member& m) {
+      return draft.chosen(m.place.offset) && !draft.awaits(m.place.offset);
+    });
     const auto ordered =
         by_choice != members.end() ? by_choice : std::ranges::find(members, true, &Member::ordered);
     keeper = ordered == members.end() ? 0 : static_cast<std::size_t>(ordered - members.begin());
   }
   const bool luks = draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
-  const bool owner_known =
-      metadata || members[keeper].ordered || draft.chosen(members[keeper].place.offset);
+  const bool owner_known = metadata || members[keeper].ordered || draft.chosen(members[keeper].place.offset);
   for (std::size_t i = 0; i < members.size(); ++i) {
     auto& m = members[i];
     if (i == keeper || draft.awaits(m.place.offset)) continue;
     if (draft.contested(m.place)) continue;  // the table is another's, perhaps
     if (luks) {
       m.named.evidence = "its place is a part of the encryption, so that no copy would read the same";
-      if (!owner_known)
+      if (!owner_known) {
+        for (const auto& one : members)
+          if (!one.named.guest.empty())
+            m.named.candidates.push_back({.where = one.named.where,
+                                          .guest = one.named.guest.front(),
+                                          .to = host,
+                                          .evidence = "its owner, and the others are wrong"});
         draft.withhold(f.rule, Consent::none, copy_cluster, std::move(m.named));
-      else if (auto* action = draft.may_act(f.rule, Consent::lossy, give_up_share, std::move(m.named)))
+      } else if (auto* action = draft.may_act(f.rule, Consent::lossy, give_up_share, std::move(m.named)))
         if (auto done = read_as_zeros(draft, *action, m.place.offset); !done) return done;
       continue;
     }

@@ -17,8 +17,8 @@ namespace cowvet::repair {
 // Writes `listed` as the table, behind all that is in the file. Does nothing where there is no room.
 [[nodiscard]] Remedied store_snapshots(Draft& draft, Action& action, std::vector<format::Snapshot>& listed);
 
-// Whether a cluster holds what was the snapshot table before it was written anew: it begins with a snapshot that is listed
-// now. Such a cluster is no lost data, in this repair and in a later one.
+// Whether a cluster holds what was the snapshot table before it was written anew: it begins with a snapshot
+// that is listed now. Such a cluster is no lost data, in this repair and in a later one.
 [[nodiscard]] bool was_snapshot_table(const Draft& draft, std::uint64_t cluster);
 
 }  // namespace cowvet::repair

@@ -20,8 +20,8 @@ struct Vacancy {
 // Whether an entry with reserved bits set makes sense without them: what it leads to is what such an entry may lead to.
 [[nodiscard]] bool sense_without_reserved(const Draft& draft, const EntryPlace& place);
 
-// Whether a damaged word differs so little from one that names `offset` that this is what it was: by one bit, or by less
-// than a cluster. What speaks for it; "" when it does not.
+// Whether a damaged word differs so little from one that names `offset` that this is what it was: by one bit,
+// or by less than a cluster. What speaks for it; "" when it does not.
 [[nodiscard]] std::string resembles(std::uint64_t word, std::uint64_t offset);
 
 // Of L1 tables, or of L2 tables. What was cut off with the end of the file lies nowhere else in it: entries that lead

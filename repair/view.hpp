@@ -50,7 +50,8 @@ struct Piece {
   // Lost: why. Otherwise: why this is what the metadata says most likely, but not for certain; empty when it
   // is certain.
   std::string_view why = {};
-  bool without_table = false;  // the L1 entry decides, no L2 table has a say in it (as the walk gives it, before visit)
+  bool without_table =
+      false;  // the L1 entry decides, no L2 table has a say in it (as the walk gives it, before visit)
 
   [[nodiscard]] std::uint64_t end() const { return begin + length; }
   [[nodiscard]] bool readable() const { return kind != Kind::lost; }

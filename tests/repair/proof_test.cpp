@@ -177,12 +177,13 @@ TEST_F(Backed, what_lies_below_is_not_guessed) {
   EXPECT_EQ(said(proof().changed), ":81920+4096 :163840+4096");
 }
 
-// Of an entry that is given up the backing file shows through: older data, which is no improvement. A table that is found
-// again says rightly what was never written.
+// Of an entry that is given up the backing file shows through: older data, which is no improvement. A table
+// that is found again says rightly what was never written.
 struct BackedDamaged : Change {
   BackedDamaged()
       : Change(
-            "image size=4M cluster_size=4K version=2\nbacking \"base\" format=raw\ndata 0..9\ndata 512\ndamage:\n"
+            "image size=4M cluster_size=4K version=2\nbacking \"base\" format=raw\ndata 0..9\ndata "
+            "512\ndamage:\n"
             "set l2[0][1].offset = 0x40000000\nset l1[1].offset = 0x40000000\n") {}
 };
 TEST_F(BackedDamaged, data_that_is_given_up_for_the_backing_file_is_not_called_improved) {
