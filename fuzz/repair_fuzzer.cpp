@@ -1,7 +1,8 @@
 // A repair of any sparse file, at each level, and again with a choice that its plan named, as a user would make it.
-// Promises: the plan never objects to itself; what a check says afterwards is what the plan said; a second repair finds nothing to do; below --allow-loss no byte that
-// could be read for certain is lost, and at the levels without a choice none reads otherwise; the engine
-// reads no less than before; undo gives every byte back.
+// Promises: the plan never objects to itself; what a check says afterwards is what the plan said; a second
+// repair finds nothing to do; below --allow-loss no byte that could be read for certain is lost, and at the
+// levels without a choice none reads otherwise; the engine reads no less than before; undo gives every byte
+// back.
 #include <algorithm>
 #include <cstdio>
 #include <optional>

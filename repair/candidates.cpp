@@ -14,6 +14,7 @@ namespace cowvet::repair {
 namespace {
 
 constexpr std::uint64_t most_weighed_entries = 1U << 16;
+constexpr std::size_t most_empty_entries = 1U << 12;
 // How much each kind of evidence weighs beside the bits of what the guest's file systems say.
 constexpr double of_resemblance = 32, of_the_check = 16, of_leading_nowhere = 4;
 
@@ -33,7 +34,8 @@ std::vector<OpenEntry> open_entries(const Draft& draft) {
     const std::uint64_t at = v2.l1_table_offset.raw() + i * 8, word = draft.word(at);
     const bool leads_nowhere =
         std::ranges::any_of(vacant, [&](const Vacancy& v) { return v.place.offset == at; });
-    if (word == 0 || leads_nowhere) open.push_back({i, word, leads_nowhere});
+    if (leads_nowhere || (word == 0 && open.size() < most_empty_entries))
+      open.push_back({i, word, leads_nowhere});
   }
   return open;
 }

@@ -18,9 +18,11 @@ namespace {
 constexpr unsigned most_rounds = 12;
 constexpr std::size_t most_pairs = 4U << 20;  // things times places that are weighed at once: 48 MiB
 constexpr std::size_t most_things = 1U << 16, most_places = 1U << 20;
-constexpr std::uint64_t most_read = 1ULL << 30;  // bytes that are read in a round
-constexpr float sure = 6;                        // bits
-constexpr float proving = 16;                    // bits that only a proof gives
+constexpr std::uint64_t most_read = 1ULL << 30;      // bytes that are read in a round
+constexpr std::uint64_t most_sampled = 64ULL << 20;  // the same where candidates are ranked only
+constexpr std::size_t most_ranked = 256;             // places that are weighed then
+constexpr float sure = 6;                            // bits
+constexpr float proving = 16;                        // bits that only a proof gives
 constexpr std::size_t most_looked_back = 2048;
 constexpr float of_nowhere = -12;  // for a thing that has no place
 
@@ -69,14 +71,16 @@ class Clusters final : public Things {
 
 class Tables final : public Things {
  public:
-  Tables(const Draft& draft, std::span<const std::uint64_t> tables, std::span<const std::uint64_t> places)
+  // Reads no more than so many bytes of what the tables lead to.
+  Tables(const Draft& draft, std::span<const std::uint64_t> tables, std::span<const std::uint64_t> places,
+         std::uint64_t most)
       : draft_(draft),
         tables_(tables),
         places_(places),
         g_(draft.geometry()),
         bytes_(static_cast<std::size_t>(g_.cluster_size())) {
     const std::uint64_t all = tables.size() * g_.span();
-    step_ = std::max<std::uint64_t>(all / most_read, 1);
+    step_ = std::max<std::uint64_t>(all / most, 1);
   }
   [[nodiscard]] std::size_t count() const override { return tables_.size(); }
   void judge(std::size_t thing, const GuestDisk& disk, const Expectations& expected,
@@ -340,7 +344,8 @@ Places tables_by_content(Draft& draft, std::span<const std::uint64_t> tables,
     disk.doubt_table(index);
     places.push_back({index * g.span(), std::min((index + 1) * g.span(), disk.size())});
   }
-  return Search(Tables(draft, tables, l1_indices), std::move(disk), std::move(places), draft.progress())
+  return Search(Tables(draft, tables, l1_indices, most_read), std::move(disk), std::move(places),
+                draft.progress())
       .run();
 }
 
@@ -366,19 +371,20 @@ std::vector<float> fits_by_content(Draft& draft, std::span<const std::uint64_t> 
   const auto& g = draft.geometry();
   GuestDisk disk(draft);
   std::vector<Expectations::Window> places;
-  std::vector<std::size_t> numbers;
   for (const auto index : l1_indices) {
     disk.doubt_table(index);
-    numbers.push_back(places.size());
     places.push_back({index * g.span(), std::min((index + 1) * g.span(), disk.size())});
   }
   Expectations expected(joined(places));
   survey_guest(disk, expected);
-  if (expected.empty()) return bits;
-  const Tables things(draft, tables, l1_indices);
-  for (std::size_t i = 0; i < tables.size() && !draft.progress().stop_requested(); ++i)
-    things.judge(i, disk, expected, numbers,
-                 std::span(bits).subspan(i * l1_indices.size(), l1_indices.size()));
+  const auto weighed = places_to_weigh(expected, places, tables.size());
+  if (expected.empty() || weighed.size() > most_ranked) return bits;
+  const Tables things(draft, tables, l1_indices, most_sampled);
+  for (std::size_t i = 0; i < tables.size() && !draft.progress().stop_requested(); ++i) {
+    std::vector<float> fits(weighed.size());
+    things.judge(i, disk, expected, weighed, fits);
+    for (std::size_t n = 0; n < weighed.size(); ++n) bits[i * l1_indices.size() + weighed[n]] = fits[n];
+  }
   return bits;
 }
 

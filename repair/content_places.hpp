@@ -30,7 +30,8 @@ struct ContentPlace {
     Draft& draft, std::span<const std::uint64_t> words, std::span<const std::uint64_t> guest_clusters);
 
 // How well each of these L2 tables fits under each of these entries of the active L1 table, in bits:
-// [table * indices + index]. Zeros where content tells nothing.
+// [table * indices + index], by a sample of what the tables lead to. Zeros where content tells nothing, and for all but
+// some of the entries in a row that nothing tells apart.
 [[nodiscard]] std::vector<float> fits_by_content(Draft& draft, std::span<const std::uint64_t> tables,
                                                  std::span<const std::uint64_t> l1_indices);
 

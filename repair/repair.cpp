@@ -157,7 +157,7 @@ base::Result<Planned> attempt(const storage::Device& image, const Options& optio
                       "it is no qcow2 image, and nothing of one is found in it");
   const auto settled = settle(draft, options, progress, course);
   if (!settled) return std::unexpected(settled.error());
-  if (!options.choices.empty() && !draft.any_chosen())
+  if (!options.choices.empty() && !draft.any_chosen() && !course.without(take_choices))
     return base::refuse("no entry can be chosen for before the header is mended: --level all may do that");
   if (!*settled) plan.objection = comes_to_no_end;
   plan.size_after = draft.image().size();
