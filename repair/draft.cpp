@@ -233,15 +233,40 @@ bool Draft::contested(const EntryPlace& place) const {
 
 std::optional<std::uint64_t> Draft::take(std::uint64_t clusters, std::optional<findings::RuleId> replaced) {
   const auto& g = geometry();
-  const std::uint64_t begin = base::divide_up(overlay_.size(), g.cluster_size()) * g.cluster_size();
-  const std::uint64_t end = begin + clusters * g.cluster_size();
+  const std::uint64_t begin = room_begins(), end = begin + clusters * g.cluster_size();
   if (!dangling_complete_) return std::nullopt;
   for (const auto& pointer : dangling_)
     if (pointer.begin < end && begin < pointer.end && (!replaced || pointer.rule != *replaced))
       return std::nullopt;
   if (end > format::entry_offset_mask) return std::nullopt;
-  if (!overlay_.resize(end)) return std::nullopt;
+  if (overlay_.is_block_device()) {
+    if (begin == 0 || end > overlay_.size() || !reads_as_zeros(begin, end)) return std::nullopt;
+    taken_until_ = end;
+  } else if (!overlay_.resize(end)) {
+    return std::nullopt;
+  }
   return begin;
+}
+
+std::uint64_t Draft::room_begins() const {
+  const auto& g = geometry();
+  const std::uint64_t end = overlay_.is_block_device()
+                                ? std::max(taken_until_, verdict_.statistics.image_end_offset)
+                                : overlay_.size();
+  return base::divide_up(end, g.cluster_size()) * g.cluster_size();
+}
+
+std::string Draft::why_no_room() const {
+  return overlay_.is_block_device()
+             ? "the device has no such room behind the image that is zeros: copy the image to a file"
+             : "there is no room for it while pointers lead past the end of the file";
+}
+
+bool Draft::reads_as_zeros(std::uint64_t begin, std::uint64_t end) const {
+  constexpr std::uint64_t step = 1U << 20;
+  for (; begin < end; begin += step)
+    if (!base::all_zero(bytes(begin, std::min(step, end - begin)))) return false;
+  return true;
 }
 
 bool Draft::spared(std::uint64_t first_cluster, std::uint64_t count) const {

@@ -92,11 +92,15 @@ class Draft {
   // only.
   [[nodiscard]] base::Result<void> adopt(const Draft& other);
 
-  // New space of `clusters` clusters behind all that is in the file, as zeros. Nothing where pointers lead there that
-  // are wrong now and would be right then, or where the format ends. Pointers that
-  // are about to be replaced, by their findings' rule, do not count.
+  // New space of `clusters` clusters behind all that is in the file, as zeros; on a block device, which has its length,
+  // behind all that is in use, where it reads as zeros. Nothing where pointers lead there that are wrong now and would be
+  // right then, or where the format or the device ends: why_no_room(). Pointers that are about to be replaced, by their
+  // findings' rule, do not count.
   [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters,
                                                   std::optional<findings::RuleId> replaced = {});
+  // Where the next space would begin, host offset in bytes.
+  [[nodiscard]] std::uint64_t room_begins() const;
+  [[nodiscard]] std::string why_no_room() const;
 
   // Clusters that nothing refers to and that are somebody's data by the evidence: they are not freed.
   void spare(std::uint64_t first_cluster, std::uint64_t count) { spared_.push_back({first_cluster, count}); }
@@ -138,6 +142,7 @@ class Draft {
     findings::RuleId rule;  // of its finding
   };
   void look_for_dangling();
+  [[nodiscard]] bool reads_as_zeros(std::uint64_t begin, std::uint64_t end) const;
   void look_for_contested();
 
   storage::Overlay overlay_;
@@ -150,6 +155,7 @@ class Draft {
   std::set<std::uint64_t> contested_;  // clusters
   std::set<std::uint64_t> no_tables_;  // clusters of something else that L1 entries take for L2 tables
   bool dangling_complete_ = true;
+  std::uint64_t taken_until_ = 0;  // of a block device: host offset in bytes
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::unordered_map<std::uint64_t, std::uint64_t> raised_;  // cluster -> refcount before this repair
   std::vector<std::uint64_t> awaited_;

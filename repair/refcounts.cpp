@@ -363,7 +363,7 @@ class Refcounts {
   // Makes the blocks that count the next clusters of the file; true when there were none.
   bool count_room(std::uint64_t clusters) {
     if (clusters == 0) return false;
-    const std::uint64_t next = base::divide_up(draft_.image().size(), g_.cluster_size());
+    const std::uint64_t next = draft_.room_begins() >> g_.cluster_bits();
     bool any = false;
     for (std::uint64_t index = block_of(next); index <= block_of(next + clusters - 1); ++index) {
       if (believed(index) || made_.contains(index) || index >= format::limits::max_refcount_table / 8)
@@ -395,7 +395,7 @@ class Refcounts {
         const RuleId why = why_table_ ? *why_table_ : made_.begin()->second.why;
         draft_.withhold(why, Consent::lossy, new_table ? move_table : rebuild,
                         {.where = "refcount_table",
-                         .evidence = "there is no room for it while pointers lead past the end of the file"});
+                         .evidence = draft_.why_no_room()});
         return {};
       }
       space = *taken;

@@ -20,7 +20,6 @@ constexpr std::string_view copy_cluster = "give the entry a copy of the cluster 
 constexpr std::string_view copy_stream = "give the entry a copy of the compressed cluster of its own";
 constexpr std::string_view copy_l1 = "give the layer a copy of the L1 table of its own";
 constexpr std::string_view give_up_share = "give up the cluster, which is another's";
-constexpr std::string_view no_room = "there is no room while pointers lead past the end of the file";
 
 // Whether the entry's neighbours in its table lead to the cluster's neighbours in the file.
 bool in_order(const Draft& draft, const EntryPlace& place, std::uint64_t host) {
@@ -88,7 +87,7 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
     }
     const auto room = draft.take(1);
     if (!room) {
-      m.named.evidence = no_room;
+      m.named.evidence = draft.why_no_room();
       draft.withhold(f.rule, Consent::lossy, copy_cluster, std::move(m.named));
       continue;
     }
@@ -141,7 +140,7 @@ Remedied separate_stream(Draft& draft, const Finding& f) {
   auto named = place_from(f);
   if (!named.guest.empty()) named.guest.resize(1);
   if (!room) {
-    named.evidence = no_room;
+    named.evidence = draft.why_no_room();
     draft.withhold(f.rule, Consent::lossy, copy_stream, std::move(named));
     return {};
   }
@@ -166,7 +165,7 @@ Remedied separate_l1(Draft& draft, const Finding& f, std::uint64_t pointer, std:
   }
   const auto room = draft.take(g.clusters(length));
   if (!room) {
-    draft.withhold(f.rule, Consent::lossy, copy_l1, place_from(f, std::string(no_room)));
+    draft.withhold(f.rule, Consent::lossy, copy_l1, place_from(f, draft.why_no_room()));
     return {};
   }
   auto* action = draft.may_act(f.rule, Consent::choice, copy_l1, place_from(f));

@@ -19,6 +19,7 @@ class Overlay final : public Device {
   explicit Overlay(const Device& base) : base_(base), size_(base.size()), base_end_(base.size()) {}
 
   [[nodiscard]] std::uint64_t size() const override;
+  [[nodiscard]] bool is_block_device() const override { return base_.is_block_device(); }
   // At most: bytes written over data count twice.
   [[nodiscard]] std::uint64_t allocated() const override;
   using Device::read;
