@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "analyzer/content.hpp"
+#include "analyzer/header_remains.hpp"
 #include "analyzer/infer_l1.hpp"
 #include "base/text.hpp"
 #include "format/snapshot.hpp"
@@ -245,8 +246,15 @@ class Inference {
     if (!believed) {
       h = {};
       image_.header_lost = true;
-      image_.cluster0.assign(static_cast<std::size_t>(cluster), std::byte{0});
-      image_.doubt("without a header, bitmaps and extensions can't be found");
+      image_.cluster0 = bytes_of(image_, 0, cluster);
+      image_.cluster0.resize(static_cast<std::size_t>(cluster));
+      remains_ = find_header_remains(image_.cluster0);
+      if (!remains_) {
+        image_.cluster0.assign(static_cast<std::size_t>(cluster), std::byte{0});
+        image_.doubt("without a header, bitmaps and extensions can't be found");
+      } else if (refcounts.order == 4) {
+        h.v2.version = remains_->version;
+      }
     }
     h.v2.magic = format::qcow_magic;
     if (h.v2.version != 2 && h.v2.version != 3) h.v2.version = 3;
@@ -265,6 +273,7 @@ class Inference {
       h.v3 = {.incompatible_features = 0,
               .refcount_order = refcounts.order,
               .header_length = format::header_v3_length};
+    if (remains_) adopt_remains(h);
     constexpr auto extended = format::incompatible_word["extended_l2"];
     if (h.has_v3() && guess_.l1.recognised)
       h.v3.incompatible_features = extended.set(h.v3.incompatible_features, guess_.l1.extended ? 1 : 0);
@@ -290,6 +299,20 @@ class Inference {
     f.detail = told(believed, size_fits);
     if (h.v2.size != 0) f.guest.push_back({base::GuestOffset{0}, h.v2.size, ""});
     image_.report(std::move(f));
+  }
+
+  // The header as what is left behind it needs it to be.
+  void adopt_remains(format::Header& h) const {
+    const auto& left = *remains_;
+    if (h.has_v3()) h.v3.header_length = static_cast<std::uint32_t>(left.begin);
+    if (left.name != 0) {
+      h.v2.backing_file_offset = HostOffset{left.end};
+      h.v2.backing_file_size = static_cast<std::uint32_t>(left.name);
+    }
+    if (left.encryption) h.v2.crypt_method = static_cast<std::uint32_t>(format::CryptMethod::luks);
+    if (left.data_file && h.has_v3())
+      h.v3.incompatible_features |= format::incompatible_word["external_data_file"].mask();
+    if (left.bitmaps && h.has_v3()) h.v3.autoclear_features |= format::autoclear_word["bitmaps"].mask();
   }
 
   // Where nothing else says how large the disk is, a snapshot may: it was as large when the snapshot was taken.
@@ -330,12 +353,16 @@ class Inference {
       text += fmt::format("; a table of {} snapshots is at {:#x}", guess_.snapshots.l1_tables.size(),
                           guess_.snapshots.table);
     text += believed ? "; the rest of the header is believed" : "; nothing of the header is believed";
+    if (remains_)
+      text += remains_->name != 0 ? ", but the extensions and the backing file's name behind it are"
+                                  : ", but the extensions behind it are";
     return text;
   }
 
   Image& image_;
   const format::Header stored_;
   Guess guess_;
+  std::optional<HeaderRemains> remains_;  // behind a header that was lost
 };
 
 }  // namespace

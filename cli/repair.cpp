@@ -156,6 +156,8 @@ base::Result<Exit> run_chain(const RepairWords& words, Console& console, base::P
     if (mended) {
       now.report.emplace(report_on(link.file, how, all.emplace_back(std::move(*mended))));
       note(tell(*now.report, words, console));
+      const auto missing = [](const auto& w) { return w.rule->name == "chain/missing"; };
+      if (std::ranges::any_of(now.report->plan.withheld, missing)) note(Exit::corrupt);
       continue;
     }
     if (mended.error().kind == base::ErrorKind::cancelled) return std::unexpected(mended.error());

@@ -147,7 +147,9 @@ class ChainSearch {
     const auto& best = by_content ? proved : likely;
     const auto gone = fmt::format("its backing file '{}' is missing", base::escape(missing));
     if (best.empty()) {
-      link.problem = gone + ", and no file that was looked at is it: name its folder with --search";
+      link.problem = gone +
+                     ", and no file that was looked at can be told to be it: name its folder with "
+                     "--search, or the file itself with 'cowvet rebase -u -b FILE'";
       return {};
     }
     if (best.size() > 1) {

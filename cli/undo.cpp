@@ -55,6 +55,15 @@ base::Result<std::unique_ptr<storage::Device>> open_named(const std::string& fil
   return device;
 }
 
+// For somebody who takes a change back that was taken back before, of an image that is another by now.
+std::string changed_since(const std::string& image, const std::string& undo_file) {
+  std::string text =
+      "the change was taken back before, and the image is not what it was then: it was changed since";
+  if (const auto files = repair::undo_files_of(image); files && !files->empty() && files->back() != undo_file)
+    text += fmt::format("; its newest undo file is '{}'", base::escape(files->back()));
+  return text;
+}
+
 base::Result<reports::UndoReport> undo_as(const UndoRequest& request, base::Progress& progress) {
   std::error_code unseen;
   if (std::filesystem::is_directory(request.file, unseen))
@@ -83,11 +92,17 @@ base::Result<reports::UndoReport> undo_as(const UndoRequest& request, base::Prog
     if (!listed) return about_file(request.file, listed.error());
     return report;
   }
-  file->reset();
   if (info->state == UndoState::undone) {
+    const auto image = open_named(report.image, false);
+    if (!image) return std::unexpected(image.error());
+    const auto is_before = repair::is_as_before(**image, **file, progress);
+    if (!is_before) return about_file(request.file, is_before.error());
+    if (!*is_before)
+      return about_file(report.image, {base::ErrorKind::usage, changed_since(report.image, request.file)});
     report.result = "nothing-to-do";
     return report;
   }
+  file->reset();
   auto image = open_named(report.image, true);
   if (!image) return std::unexpected(std::move(image.error()));
   file = open_named(request.file, true);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -28,12 +29,14 @@ std::vector<OpenEntry> open_entries(const Draft& draft) {
   const auto& v2 = draft.header().v2;
   const std::uint64_t count =
       std::min({std::uint64_t{v2.l1_size}, draft.geometry().l1_entries(v2.size), most_weighed_entries});
-  const auto vacant = vacancies(draft, true, true);
+  std::unordered_set<std::uint64_t> vacant;
+  for (const auto& v : vacancies(draft, true, true)) vacant.insert(v.place.offset);
   std::vector<OpenEntry> open;
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t at = v2.l1_table_offset.raw() + i * 8, word = draft.word(at);
-    const bool leads_nowhere =
-        std::ranges::any_of(vacant, [&](const Vacancy& v) { return v.place.offset == at; });
+    if (at + 8 > draft.image().size()) break;
+    if (draft.chosen(at)) continue;
+    const bool leads_nowhere = vacant.contains(at);
     if (leads_nowhere || (word == 0 && open.size() < most_empty_entries))
       open.push_back({i, word, leads_nowhere});
   }

@@ -17,6 +17,7 @@ using findings::Consent;
 
 namespace {
 
+constexpr std::uint64_t all_subclusters = 0xffffffffU;  // of an extended entry: all are allocated
 constexpr std::string_view follow = "lead the entry where it was chosen to lead";
 
 class Choosing {
@@ -30,21 +31,33 @@ class Choosing {
           "no layer has such an entry, or its table can't be reached; entries are called as in "
           "l1[3], l1[3].l2[17] or snapshot[0].l1[3]");
     place_ = *found;
+    if (choice_.entry != prefix() + name())
+      return refuse(fmt::format("there is no such entry; is {}{} meant?", prefix(), name()));
+    // Nobody would see it, and it may not even be a part of the table.
+    if (guest_begin() >= layer_end()) return refuse("the disk ends before");
+    if (draft_.contested(place_)) return refuse("something else claims the place of its table");
     draft_.choose(place_.offset);
     if (!choice_.to) {
       draft_.await(place_.offset);
+      draft_.keep_entry(place_.offset);
+      if (!place_.l1 && g_.extended_l2()) draft_.keep_entry(place_.offset + 8);
       return {};
     }
     const std::uint64_t to = *choice_.to, word = draft_.word(place_.offset);
-    const format::L2Entry as_l2{word};
-    const bool compressed = !place_.l1 && as_l2.compressed();
-    if (to != 0 && !compressed && (word & format::entry_offset_mask) == to)
-      return {};  // it does, or was led there before
+    const bool compressed = !place_.l1 && format::L2Entry{word}.compressed();
+    const bool extended = !place_.l1 && g_.extended_l2();
+    const std::uint64_t parts = extended ? draft_.word(place_.offset + 8) : 0;
+    names_it_ = !compressed && (word & format::entry_offset_mask) == to;
+    // It does, or was led there before.
+    if (to != 0 && names_it_ && (word & ~format::copied_flag) == to &&
+        (!extended || parts == all_subclusters))
+      return {};
     if (auto fits = can_be_led(to); !fits) return fits;
     const auto open = vacancies(draft_, place_.l1, true);
     const auto vacancy =
         std::ranges::find(open, place_.offset, [](const Vacancy& v) { return v.place.offset; });
-    const bool replaces = vacancy == open.end() && word != 0;
+    const bool leads_nowhere = vacancy != open.end() && !vacancy->shared;
+    const bool replaces = !leads_nowhere && (word != 0 || parts != 0);
     if (replaces && !draft_.allows(Consent::lossy))
       return refuse("the entry leads to something that can be read; --level all --allow-loss gives that up");
     const auto rule = vacancy != open.end() ? vacancy->rule
@@ -52,9 +65,8 @@ class Choosing {
                                             : "refcount/leak"_rule;
     auto& action =
         draft_.act_at(rule, replaces ? Consent::lossy : Consent::choice, follow,
-                      {.where = choice_.entry, .guest = {guest()}, .evidence = "chosen by the user"});
-    constexpr std::uint64_t all_subclusters = 0xffffffffU;
-    if (!place_.l1 && g_.extended_l2() && (compressed || draft_.word(place_.offset + 8) == 0))
+                      {.where = choice_.entry, .guest = guest(), .evidence = "chosen by the user"});
+    if (extended)
       if (auto done = draft_.put_word(action, place_.offset + 8, all_subclusters); !done) return done;
     return draft_.put_word(action, place_.offset, to | format::copied_flag);
   }
@@ -74,6 +86,7 @@ class Choosing {
     if (place_.l1 && !l2_looks(draft_.bytes(to, g_.cluster_size()), g_, draft_.image().size()).is_one())
       return refuse("the cluster there does not look like an L2 table");
     if (place_.l1 && another_layers(to)) return {};
+    if (names_it_) return {};
     const auto owner = owner_of(to >> g_.cluster_bits());
     if (!owner) return std::unexpected(owner.error());
     if (*owner != analyzer::Kind::free)
@@ -102,28 +115,55 @@ class Choosing {
     return kind;
   }
 
-  [[nodiscard]] findings::GuestRange guest() const {
+  [[nodiscard]] std::string prefix() const { return choice_.entry.substr(0, choice_.entry.find("l1[")); }
+  [[nodiscard]] std::string name() const {
+    return place_.l1 ? fmt::format("l1[{}]", place_.l1_index)
+                     : fmt::format("l1[{}].l2[{}]", place_.l1_index, place_.l2_index);
+  }
+  [[nodiscard]] std::uint64_t guest_begin() const {
+    return place_.l1_index * g_.span() + (place_.l1 ? 0 : place_.l2_index << g_.cluster_bits());
+  }
+  // Where the layer's disk ends, or its VM state where it has one.
+  [[nodiscard]] std::uint64_t layer_end() const {
     const auto tables = l1_tables(draft_);
-    const auto prefix = choice_.entry.substr(0, choice_.entry.find("l1["));
-    const auto l1 = std::ranges::find(tables, prefix, &L1Table::prefix);
-    const std::uint64_t begin =
-        place_.l1_index * g_.span() + (place_.l1 ? 0 : place_.l2_index << g_.cluster_bits());
-    std::uint64_t length = place_.l1 ? g_.span() : g_.cluster_size();
-    if (l1 != tables.end() && begin < l1->disk) length = std::min(length, l1->disk - begin);
-    return {base::GuestOffset{begin}, length, l1 == tables.end() ? std::string() : l1->id};
+    const auto l1 = std::ranges::find(tables, prefix(), &L1Table::prefix);
+    if (l1 == tables.end()) return 0;
+    return l1->id.empty() ? l1->disk : std::max(l1->disk, l1->entries * g_.span());
+  }
+  // What all layers show that have the table which the entry is in at the same place of their disks.
+  [[nodiscard]] std::vector<findings::GuestRange> guest() const {
+    std::vector<findings::GuestRange> ranges;
+    const std::uint64_t begin = guest_begin(), length = place_.l1 ? g_.span() : g_.cluster_size();
+    for (const auto& l1 : l1_tables(draft_)) {
+      const auto table = [&] {
+        return place_.l1_index < l1.entries
+                   ? draft_.word(l1.offset + place_.l1_index * 8) & format::entry_offset_mask
+                   : 0;
+      };
+      if (place_.l1 ? l1.offset != place_.table : table() != place_.table) continue;
+      ranges.push_back(
+          {base::GuestOffset{begin}, begin < l1.disk ? std::min(length, l1.disk - begin) : length, l1.id});
+    }
+    return ranges;
   }
 
   Draft& draft_;
   const format::Geometry g_;
   const Choice& choice_;
   EntryPlace place_;
+  bool names_it_ = false;  // it names the cluster already: it is said to be its owner, or to show all of it
 };
 
 }  // namespace
 
 Remedied take_choices(Draft& draft) {
   if (!draft.verdict().geometry) return {};
-  for (const auto& choice : draft.options().choices)
+  const auto& choices = draft.options().choices;
+  for (auto choice = choices.begin(); choice != choices.end(); ++choice)
+    if (std::find_if(choice + 1, choices.end(),
+                     [&](const Choice& other) { return other.entry == choice->entry; }) != choices.end())
+      return base::refuse(fmt::format("two choices were made for '{}': make one", choice->entry));
+  for (const auto& choice : choices)
     if (auto done = Choosing(draft, choice).run(); !done) return done;
   return {};
 }

@@ -125,6 +125,8 @@ base::Result<void> Draft::put(Action& action, std::uint64_t offset, base::ConstB
   before.erase(before.begin(), before.begin() + first);
   after = after.subspan(static_cast<std::size_t>(first), before.size());
   offset += static_cast<std::uint64_t>(first);
+  const auto stays = [&](std::uint64_t word) { return word < offset + after.size() && offset < word + 8; };
+  if (std::ranges::any_of(kept_entries_, stays)) return {};
   if (auto done = overlay_.write(offset, after); !done) return done;
   ++writes_;
   ++action.changes;
@@ -328,8 +330,10 @@ std::optional<EntryPlace> Draft::entry(std::string_view where) const {
   where.remove_prefix(l1_name.size());
   const auto l1_index = take_index(where);
   if (!l1_index || *l1_index >= entries) return std::nullopt;
+  const std::uint64_t size = overlay_.size();
+  if (l1 == 0 || !g.aligned(base::HostOffset{l1}) || l1 >= size || *l1_index >= (size - l1) / 8)
+    return std::nullopt;
   EntryPlace place{.offset = l1 + *l1_index * 8, .l1 = true, .l1_index = *l1_index, .table = l1};
-  if (place.offset + 8 > overlay_.size()) return std::nullopt;
   if (!where.starts_with(l2_name)) return place;
   where.remove_prefix(l2_name.size());
   const auto l2_index = take_index(where);
@@ -340,7 +344,7 @@ std::optional<EntryPlace> Draft::entry(std::string_view where) const {
            .l1_index = *l1_index,
            .l2_index = *l2_index,
            .table = table};
-  if (table == 0 || place.offset + g.l2_entry_size() > overlay_.size()) return std::nullopt;
+  if (table == 0 || place.offset + g.l2_entry_size() > size) return std::nullopt;
   return place;
 }
 

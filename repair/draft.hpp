@@ -78,8 +78,8 @@ class Draft {
 
   [[nodiscard]] std::uint64_t word(std::uint64_t offset) const;  // big endian; 0 behind the end
   [[nodiscard]] std::vector<std::byte> bytes(std::uint64_t offset, std::uint64_t length) const;
-  // Writes what differs, and records it; nothing where it would make the file longer, as a damaged place may. Error: an
-  // internal limit of the overlay only.
+  // Writes what differs, and records it; nothing where it would make the file longer, as a damaged place may,
+  // or where it would change an entry that is to stay. Error: an internal limit of the overlay only.
   [[nodiscard]] base::Result<void> put(Action& action, std::uint64_t offset, base::ConstBytes bytes);
   [[nodiscard]] base::Result<void> put_word(Action& action, std::uint64_t offset, std::uint64_t word);
   // Makes the file longer, or cuts it off.
@@ -93,9 +93,9 @@ class Draft {
   [[nodiscard]] base::Result<void> adopt(const Draft& other);
 
   // New space of `clusters` clusters behind all that is in the file, as zeros; on a block device, which has its length,
-  // behind all that is in use, where it reads as zeros. Nothing where pointers lead there that are wrong now and would be
-  // right then, or where the format or the device ends: why_no_room(). Pointers that are about to be replaced, by their
-  // findings' rule, do not count.
+  // behind all that is in use, where it reads as zeros. Nothing where pointers lead there that are wrong now
+  // and would be right then, or where the format or the device ends: why_no_room(). Pointers that are about
+  // to be replaced, by their findings' rule, do not count.
   [[nodiscard]] std::optional<std::uint64_t> take(std::uint64_t clusters,
                                                   std::optional<findings::RuleId> replaced = {});
   // Where the next space would begin, host offset in bytes.
@@ -128,6 +128,8 @@ class Draft {
   void choose(std::uint64_t entry_offset) { chosen_.insert(entry_offset); }
   [[nodiscard]] bool chosen(std::uint64_t entry_offset) const { return chosen_.contains(entry_offset); }
   [[nodiscard]] bool any_chosen() const { return !chosen_.empty(); }
+  // An entry that is to stay as it is: put() does nothing to it any more.
+  void keep_entry(std::uint64_t entry_offset) { kept_entries_.insert(entry_offset); }
 
   // Whether something else claims the table's cluster, and its bytes do not look like a table: nothing is written to it
   // before it is known whose it is, or before the other one has a place of its own.
@@ -159,7 +161,7 @@ class Draft {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spared_;
   std::unordered_map<std::uint64_t, std::uint64_t> raised_;  // cluster -> refcount before this repair
   std::vector<std::uint64_t> awaited_;
-  std::set<std::uint64_t> chosen_;
+  std::set<std::uint64_t> chosen_, kept_entries_;
   std::set<std::uint64_t> kept_;
   std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;

@@ -2,12 +2,13 @@
 // never as the backing file's old content, so that what is lost is not hidden. Promises: needs the consent to
 // lose data; each place is told with the guest ranges that are lost.
 #include <algorithm>
-#include <unordered_set>
+#include <map>
 
 #include <fmt/format.h>
 
 #include "analyzer/l2_scan.hpp"
 #include "format/compression.hpp"
+#include "repair/candidates.hpp"
 #include "repair/l1_search.hpp"
 #include "repair/owned_clusters.hpp"
 #include "repair/remedies.hpp"
@@ -161,24 +162,76 @@ Remedied thin_out(Draft& draft, const Vacancy& v) {
   return draft.put(*action, table, bytes);
 }
 
-// L1 entries of one layer that name the same L2 table: the first keeps it.
+// Which of several entries of an L1 table is the owner of the L2 table that they all name: by the user's choice, by
+// another layer that has the table at the same place, or as the only one that keeps the tables in the order
+// of the file, as writers make them. Nothing when no answer is supported.
+std::optional<std::uint64_t> owner_of_table(const Draft& draft, const std::vector<L1Table>& layers,
+                                            const L1Table& l1, std::uint64_t table,
+                                            std::span<const std::uint64_t> indices) {
+  const auto named = [&](const L1Table& layer, std::uint64_t index) {
+    return index < layer.entries ? draft.word(layer.offset + index * 8) & format::entry_offset_mask : 0;
+  };
+  const auto only = [&](auto&& fits) -> std::optional<std::uint64_t> {
+    if (std::ranges::count_if(indices, fits) != 1) return std::nullopt;
+    return *std::ranges::find_if(indices, fits);
+  };
+  if (auto chosen = only([&](std::uint64_t i) {
+        const std::uint64_t at = l1.offset + i * 8;
+        return draft.chosen(at) && !draft.awaits(at);
+      }))
+    return chosen;
+  if (auto known = only([&](std::uint64_t i) {
+        return std::ranges::any_of(layers, [&](const L1Table& layer) {
+          return layer.offset != l1.offset && named(layer, i) == table;
+        });
+      }))
+    return known;
+  return only([&](std::uint64_t i) {
+    std::uint64_t before = 0, behind = 0;
+    for (std::uint64_t j = i; j-- != 0 && before == 0;)
+      if (const auto other = named(l1, j); other != table) before = other;
+    for (std::uint64_t j = i + 1; j < l1.entries && behind == 0; ++j)
+      if (const auto other = named(l1, j); other != table) behind = other;
+    return before < table && (behind == 0 || behind > table);
+  });
+}
+
+// L1 entries of one layer that name the same L2 table: the owner keeps it, and all do while it is not known.
 Remedied part_tables(Draft& draft) {
   const findings::RuleId rule = "l1/alias"_rule;
   if (!draft.any(rule)) return {};
-  for (const auto& l1 : l1_tables(draft)) {
-    std::unordered_set<std::uint64_t> seen;
-    std::vector<std::uint64_t> others;
+  const auto layers = l1_tables(draft);
+  const std::uint64_t span = draft.geometry().span();
+  for (const auto& l1 : layers) {
+    std::map<std::uint64_t, std::vector<std::uint64_t>> by_table;
     for_each_entry(draft, l1, [&](std::uint64_t index, format::L1Entry entry) {
-      if (!seen.insert(entry.offset().raw()).second) others.push_back(index);
+      by_table[entry.offset().raw()].push_back(index);
     });
-    for (const auto i : others) {
-      const std::uint64_t at = l1.offset + i * 8;
-      if (draft.awaits(at) || draft.contested(EntryPlace{.offset = at, .l1 = true})) continue;
-      const std::uint64_t span = draft.geometry().span();
-      if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1,
-                                       {.where = fmt::format("{}l1[{}]", l1.prefix, i),
-                                        .guest = {{base::GuestOffset{i * span}, span, l1.id}}}))
-        if (auto done = draft.put_word(*action, at, 0); !done) return done;
+    const auto place = [&](std::uint64_t i) {
+      return Place{.where = fmt::format("{}l1[{}]", l1.prefix, i),
+                   .guest = {{base::GuestOffset{i * span}, span, l1.id}}};
+    };
+    for (const auto& [table, indices] : by_table) {
+      if (indices.size() < 2) continue;
+      const auto owner = owner_of_table(draft, layers, l1, table, indices);
+      if (!owner) {
+        auto undecided = place(indices.front());
+        undecided.evidence = "nothing tells whose table it is";
+        for (std::size_t n = 0; n < std::min(indices.size(), most_candidates); ++n)
+          undecided.candidates.push_back({.where = place(indices[n]).where,
+                                          .guest = place(indices[n]).guest.front(),
+                                          .to = table,
+                                          .evidence = "its owner, and the others are wrong"});
+        draft.withhold(rule, Consent::none, clear_l1, std::move(undecided));
+        continue;
+      }
+      for (const auto i : indices) {
+        const std::uint64_t at = l1.offset + i * 8;
+        if (i == *owner || draft.awaits(at) || draft.contested(EntryPlace{.offset = at, .l1 = true}))
+          continue;
+        if (auto* action = draft.may_act(rule, Consent::lossy, clear_l1, place(i)))
+          if (auto done = draft.put_word(*action, at, 0); !done) return done;
+      }
     }
   }
   return {};
@@ -249,7 +302,7 @@ Remedied give_up(Draft& draft) {
   for (const auto rule : compressed)
     for (const auto& f : draft.found(rule)) {
       const auto place = draft.entry(f.where);
-      if (!place || place->l1 || draft.contested(*place)) continue;
+      if (!place || place->l1 || draft.awaits(place->offset) || draft.contested(*place)) continue;
       if (auto* action = draft.may_act(rule, Consent::lossy, clear_l2, place_from(f)))
         if (auto done = read_as_zeros(draft, *action, place->offset); !done) return done;
     }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analyzer/header_remains.hpp"
 #include "analyzer/info.hpp"
 #include "repair/content_codec.hpp"
 #include "repair/data_file_evidence.hpp"
@@ -45,6 +46,16 @@ std::vector<std::byte> encoded(const format::Header& header) {
   return bytes;
 }
 
+// The extensions behind a header of this length, and the name behind them, where the damage left them alone.
+std::vector<std::byte> left_behind(const Draft& draft, std::uint64_t length) {
+  auto first = draft.bytes(0, draft.geometry().cluster_size());
+  const auto remains = analyzer::find_header_remains(first);
+  if (!remains || remains->begin != length) return {};
+  first.resize(static_cast<std::size_t>(remains->end + remains->name));
+  first.erase(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(length));
+  return first;
+}
+
 Remedied write_what_was_inferred(Draft& draft) {
   const auto& verdict = draft.verdict();
   if (!verdict.inferred || !verdict.geometry) return {};
@@ -67,14 +78,18 @@ Remedied write_what_was_inferred(Draft& draft) {
       }
       if (verdict.header_lost && header.has_v3() && codec_of_content(draft) == format::Compression::zstd) {
         header.v3.incompatible_features |= format::incompatible_word["compression_type"].mask();
-        header.v3.header_length = format::header_known_length;
+        header.v3.header_length =
+            std::max(header.v3.header_length, std::uint32_t{format::header_known_length});
         header.additional.compression_type = static_cast<std::uint8_t>(format::Compression::zstd);
       }
       const auto luks =
           verdict.header_lost && header.v2.crypt_method == 0 ? find_luks_region(draft) : std::nullopt;
       if (luks) header.v2.crypt_method = static_cast<std::uint32_t>(format::CryptMethod::luks);
       auto bytes = encoded(header);
-      if (luks) {
+      const auto left = verdict.header_lost ? left_behind(draft, bytes.size()) : std::vector<std::byte>();
+      if (!left.empty()) {
+        bytes.insert(bytes.end(), left.begin(), left.end());
+      } else if (luks) {
         const auto add = [&](const auto& record) { bytes.insert(bytes.end(), record.begin(), record.end()); };
         add(format::encode(
             format::ExtensionHeader{.type = static_cast<std::uint32_t>(format::ExtensionType::encryption),

@@ -156,6 +156,7 @@ class LayerComparison {
   void judge(const Piece& b, const Piece& a) {
     if (!b.readable()) {
       if (gives_way(b, a)) return add(proof_.changed, b);
+      if (a.kind == Kind::data && copied_as_it_was(b, a)) return add(proof_.unreadable, b);
       return a.readable() ? improve(a) : add(proof_.unreadable, b);
     }
     if (!a.readable()) return add(proof_.lost, b);
@@ -173,6 +174,23 @@ class LayerComparison {
   // (A table that was found again may well say of a range that the layer below decides.)
   [[nodiscard]] bool gives_way(const Piece& b, const Piece& a) const {
     return shows_below(a) && (a.without_table || !b.without_table);
+  }
+
+  // Whether the guest is shown the bytes that a wrong entry led to, at another place: metadata, say. That
+  // gives nothing back.
+  [[nodiscard]] bool copied_as_it_was(const Piece& b, const Piece& a) {
+    if (b.host == 0 || a.host == b.host) return false;
+    for (std::uint64_t at = 0; at < b.length; at += proof_chunk) {
+      const auto length = static_cast<std::size_t>(std::min(proof_chunk, b.length - at));
+      before_bytes_.resize(length);
+      after_bytes_.resize(length);
+      const auto then = before_.device().read(b.host + at, before_bytes_);
+      const auto now = after_.device().read(a.host + at, after_bytes_);
+      if (then.os_error != 0 || then.valid < length || now.os_error != 0 || now.valid < length ||
+          before_bytes_ != after_bytes_)
+        return false;
+    }
+    return true;
   }
 
   void differ(const Piece& b, std::uint64_t begin, std::uint64_t length) {

@@ -63,6 +63,7 @@ class Reattachment {
 
   Remedied put_tables() {
     auto open = vacancies(draft_, true, true);
+    std::erase_if(open, [&](const Vacancy& v) { return draft_.chosen(v.place.offset); });
     std::vector<const analyzer::Orphan*> orphans;
     for (const auto& orphan : draft_.verdict().orphans)
       if (!orphan.is_l1 && may_be_l2(orphan)) orphans.push_back(&orphan);
@@ -273,6 +274,7 @@ class Reattachment {
   Remedied put_clusters() {
     if (draft_.header().external_data_file() || draft_.verdict().inferred) return {};
     auto open = vacancies(draft_, false, true);
+    std::erase_if(open, [&](const Vacancy& v) { return draft_.chosen(v.place.offset); });
     if (open.empty() && draft_.verdict().summary.of("refcount/leak"_rule).findings == 0) return {};
     auto lost = lost_clusters(draft_, Counted::once);
     if (!lost) return std::unexpected(lost.error());

@@ -394,8 +394,7 @@ class Refcounts {
       if (!taken) {
         const RuleId why = why_table_ ? *why_table_ : made_.begin()->second.why;
         draft_.withhold(why, Consent::lossy, new_table ? move_table : rebuild,
-                        {.where = "refcount_table",
-                         .evidence = draft_.why_no_room()});
+                        {.where = "refcount_table", .evidence = draft_.why_no_room()});
         return {};
       }
       space = *taken;

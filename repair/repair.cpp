@@ -9,6 +9,8 @@
 #include <functional>
 #include <span>
 
+#include <fmt/format.h>
+
 #include "repair/l1_search.hpp"
 #include "repair/remedies.hpp"
 
@@ -157,7 +159,7 @@ base::Result<Planned> attempt(const storage::Device& image, const Options& optio
                       "it is no qcow2 image, and nothing of one is found in it");
   const auto settled = settle(draft, options, progress, course);
   if (!settled) return std::unexpected(settled.error());
-  if (!options.choices.empty() && !draft.any_chosen() && !course.without(take_choices))
+  if (!options.choices.empty() && !draft.any_chosen())
     return base::refuse("no entry can be chosen for before the header is mended: --level all may do that");
   if (!*settled) plan.objection = comes_to_no_end;
   plan.size_after = draft.image().size();
@@ -243,6 +245,11 @@ base::Result<Planned> plan_without_culprits(const storage::Device& image, const 
     auto culprit = find_culprit(image, options, progress, course);
     if (!culprit) return std::unexpected(culprit.error());
     if (!*culprit || course.without((*culprit)->remedy)) break;
+    if ((*culprit)->remedy == take_choices) {
+      const auto& place = (*culprit)->step.places.front();
+      return base::refuse(
+          fmt::format("the choice for '{}' can't be followed: {}", place.where, place.evidence));
+    }
     course.left_out.push_back((*culprit)->remedy);
     dropped.push_back(std::move((*culprit)->step));
     planned = attempt(image, options, progress, course);

@@ -66,6 +66,9 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
     keeper = ordered == members.end() ? 0 : static_cast<std::size_t>(ordered - members.begin());
   }
   const bool luks = draft.header().v2.crypt_method == static_cast<std::uint32_t>(format::CryptMethod::luks);
+  // A copy of metadata holds nothing of the guest's: the image would be sound, and nothing would tell any
+  // more that data was lost. So whoever reads the plan is to agree.
+  const auto consent = f.rule == "l2/points-at-metadata"_rule ? Consent::choice : Consent::lossless;
   const bool owner_known = metadata || members[keeper].ordered || draft.chosen(members[keeper].place.offset);
   for (std::size_t i = 0; i < members.size(); ++i) {
     auto& m = members[i];
@@ -85,13 +88,17 @@ Remedied separate_cluster(Draft& draft, const Finding& f, bool metadata) {
         if (auto done = read_as_zeros(draft, *action, m.place.offset); !done) return done;
       continue;
     }
+    if (!draft.allows(consent)) {
+      draft.withhold(f.rule, consent, copy_cluster, std::move(m.named));
+      continue;
+    }
     const auto room = draft.take(1);
     if (!room) {
       m.named.evidence = draft.why_no_room();
       draft.withhold(f.rule, Consent::lossy, copy_cluster, std::move(m.named));
       continue;
     }
-    auto* action = draft.may_act(f.rule, Consent::lossless, copy_cluster, std::move(m.named));
+    auto* action = draft.may_act(f.rule, consent, copy_cluster, std::move(m.named));
     if (auto done = draft.copy(*action, host, *room, g.cluster_size()); !done) return done;
     const std::uint64_t rest =
         draft.word(m.place.offset) & ~(format::entry_offset_mask | format::copied_flag);

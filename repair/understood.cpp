@@ -71,6 +71,8 @@ base::Result<std::unique_ptr<Understood>> Understood::open(const storage::Device
   u.best_.emplace(*u.device_, *verdict.header, *verdict.geometry, view);
   for (const auto& action : plan.actions)
     if (auto said = inference(action)) u.inferences_.push_back(std::move(*said));
+  for (const auto& doubt : verdict.doubts)
+    u.inferences_.push_back(fmt::format("what reads as zeros may be data that was lost: {}", doubt));
   u.read_names();
   return result;
 }

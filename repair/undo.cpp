@@ -159,6 +159,16 @@ base::Result<void> each_range(const storage::Device& undo,
   return {};
 }
 
+base::Result<bool> is_as_before(const storage::Device& image, const storage::Device& undo,
+                                base::Progress& progress) {
+  auto reader = UndoReader::open(undo);
+  if (!reader) return std::unexpected(reader.error());
+  const auto found = compare(image, *reader, progress);
+  if (!found) return std::unexpected(found.error());
+  const bool long_enough = reader->info().block_device || image.size() == reader->info().length_before;
+  return found->all_before && found->same_head && long_enough;
+}
+
 base::Result<Undone> undo(storage::Device& image, storage::Device& undo, Force force,
                           base::Progress& progress) {
   auto reader = UndoReader::open(undo);

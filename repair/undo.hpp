@@ -33,6 +33,10 @@ struct Undone {
 
 enum class Force : bool { no, yes };
 
+// Whether `image` is what it was before the change. Errors: as read_undo(), and io for an image that can't be read.
+[[nodiscard]] base::Result<bool> is_as_before(const storage::Device& image, const storage::Device& undo,
+                                              base::Progress& progress);
+
 // Makes `image` what it was before the change, and marks the file as undone. Both are writable.
 // Errors: as read_undo(); usage, when the image is another one, or was changed by others since: nothing was written
 // then. With Force::yes a later time of change alone is no reason to refuse. cancelled: running it again goes on. io:

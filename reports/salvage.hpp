@@ -24,7 +24,7 @@ struct SalvageReport {
 
   [[nodiscard]] std::uint64_t bytes(repair::Fate fate) const;
   [[nodiscard]] bool loses() const;
-  [[nodiscard]] bool infers() const { return bytes(repair::Fate::inferred) != 0; }
+  [[nodiscard]] bool infers() const { return bytes(repair::Fate::inferred) != 0 || !inferences.empty(); }
 };
 
 [[nodiscard]] std::string salvage_text(const SalvageReport& report, const TextOptions& options);
