@@ -257,7 +257,25 @@ class Inference {
       }
     }
     h.v2.magic = format::qcow_magic;
-    if (h.v2.version != 2 && h.v2.version != 3) h.v2.version = 3;
+    const auto usable = [&](const format::HeaderV3& v3) {
+      return v3.header_length >= format::header_v3_length && v3.header_length <= cluster &&
+             v3.header_length % 8 == 0 && v3.refcount_order == refcounts.order;
+    };
+    if (h.v2.version != 2 && h.v2.version != 3) {
+      // Version 2 has its extensions where version 3 has its fields.
+      auto bytes = bytes_of(image_, 0, cluster);
+      const auto left = find_header_remains(bytes);
+      format::HeaderV2 as_v3 = h.v2;
+      as_v3.version = 3;
+      const auto encoded = format::encode(as_v3);
+      if (bytes.size() >= encoded.size()) std::ranges::copy(encoded, bytes.begin());
+      const auto read = believed ? format::decode_header(bytes) : std::nullopt;
+      if (read && usable(read->v3))
+        h = *read;
+      else
+        h.v2.version = left ? left->version : 3;
+    }
+    const bool v3_usable = usable(h.v3);
     if (refcounts.order != 4) h.v2.version = 3;
     h.v2.cluster_bits = refcounts.cluster_bits;
     h.v2.refcount_table_offset = HostOffset{refcounts.table};
@@ -267,8 +285,6 @@ class Inference {
       table_clusters = 1;
     h.v2.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
 
-    const bool v3_usable = h.v3.header_length >= format::header_v3_length && h.v3.header_length <= cluster &&
-                           h.v3.header_length % 8 == 0 && h.v3.refcount_order == refcounts.order;
     if (h.has_v3() && !v3_usable)
       h.v3 = {.incompatible_features = 0,
               .refcount_order = refcounts.order,

@@ -59,8 +59,9 @@ base::Result<std::unique_ptr<storage::Device>> open_named(const std::string& fil
 std::string changed_since(const std::string& image, const std::string& undo_file) {
   std::string text =
       "the change was taken back before, and the image is not what it was then: it was changed since";
-  if (const auto files = repair::undo_files_of(image); files && !files->empty() && files->back() != undo_file)
-    text += fmt::format("; its newest undo file is '{}'", base::escape(files->back()));
+  if (const auto files = repair::undo_files_of(image);
+      files && !files->empty() && files->front() != undo_file)
+    text += fmt::format("; its newest undo file is '{}'", base::escape(files->front()));
   return text;
 }
 

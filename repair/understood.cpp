@@ -11,6 +11,8 @@
 
 namespace cowvet::repair {
 
+using namespace findings::literals;
+
 namespace {
 
 constexpr std::uint64_t most_luks = 64ULL << 20;  // bytes of a LUKS header
@@ -71,6 +73,11 @@ base::Result<std::unique_ptr<Understood>> Understood::open(const storage::Device
   u.best_.emplace(*u.device_, *verdict.header, *verdict.geometry, view);
   for (const auto& action : plan.actions)
     if (auto said = inference(action)) u.inferences_.push_back(std::move(*said));
+  for (const auto rule : {"l1/alias"_rule, "l2/host-alias"_rule})
+    if (const auto shared = plan.before.summary.of(rule).findings; shared != 0)
+      u.inferences_.push_back(
+          fmt::format("one of the ranges that share something shows another's data ({}; {} {})", rule->name,
+                      shared, shared == 1 ? "place" : "places"));
   for (const auto& doubt : verdict.doubts)
     u.inferences_.push_back(fmt::format("what reads as zeros may be data that was lost: {}", doubt));
   u.read_names();

@@ -82,6 +82,12 @@ def keeps(folder):
     cowvet("repair", "--level", "all", "--choose", "l1[0].l2[4]=keep", path)
     expect(word(path, table + 32) == entry, "an entry that was to be kept was changed")
     expect_code(0, "repair", "--level", "all", "--undo", folder / "kept.undo", path)
+    for damage, level in (("set l2[0][4].reserved_high = 2", "all"), ("set l1[3] = 0x8000000000000000", "lossless")):
+        make(path, f"image size=8M cluster_size=4K\ndata 0..9\ndamage:\n{damage}\n")
+        at = (word(path, l1_offset(path)) & OFFSET) + 32 if "l2" in damage else l1_offset(path) + 24
+        entry = word(path, at)
+        cowvet("repair", "--level", level, "--choose", "l1[0].l2[4]=keep" if "l2" in damage else "l1[3]=keep", path)
+        expect(word(path, at) == entry, f"an entry that was to be kept was changed: {damage}")
     expect(not reads(path, 0, 4 * 4096, 4096), "what belongs there was not kept for a later choice")
 
 
@@ -120,6 +126,30 @@ def decides_whose_a_shared_cluster_is(folder):
         expect(word(copy, table + 8 * other) & OFFSET == 0, "the other entry has it still", said)
 
 
+def shared_tables(folder):
+    """Two entries lead to one L2 table: a snapshot, or the order of the file, tells whose it is, or the user does."""
+    path = folder / "table.qcow2"
+    for snapshot in True, False:
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", path, "8M"], check=True)
+        subprocess.run(["qemu-io", "-c", "write -q -P 17 0 64k", "-c", "write -q -P 34 2M 64k", path], check=True)
+        if snapshot:
+            subprocess.run(["qemu-img", "snapshot", "-c", "s", path], check=True)
+        l1 = l1_offset(path)
+        tables = word(path, l1), word(path, l1 + 8)
+        put(path, (l1, tables[1]))
+        expect_code(3, "salvage", "--snapshots", "none", "-O", "raw", path, folder / f"table-{snapshot}.raw")
+        if snapshot:
+            said = expect_code(0, "repair", "--level", "all", "--allow-loss", path)
+            expect(reads(path, 17, 0) and reads(path, 34, 2 * MIB), "the snapshot's evidence was not used", said)
+            (folder / "table.qcow2.cowvet-undo").unlink()
+            continue
+        choice = f"l1[1]={tables[1] & OFFSET:#x}"
+        said = expect_code(2, "repair", "--plan", "--level", "all", "--allow-loss", path)
+        expect(f"--choose '{choice}'" in " ".join(said.out.split()), "no choice is offered for the shared table", said)
+        said = expect_code(0, "repair", "--level", "all", "--allow-loss", "--choose", choice, path)
+        expect(reads(path, 34, 2 * MIB), "the owner has lost its table", said)
+
+
 def refuses(folder):
     path = folder / "refused.qcow2"
     first, second = lost_tables(path)
@@ -131,12 +161,22 @@ def refuses(folder):
                          (f"l1[2]={first + 512:#x}", "multiples of 4096"), ("l1[2]=0", "multiples of 4096"),
                          (f"l1[2]={l1:#x}", "in use as"), (f"l1[2]={used:#x}", "in use as"), ("l1[2]=9G", "the file ends before"),
                          (f"l1[2]={first + 4096:#x}", "does not look like an L2 table"),
+                         (f"l1[2].L2[7]={first:#x}", "is l1[2] meant?"), (f"l1[02]={first:#x}", "is l1[2] meant?"),
                          (f"l1[0]={first:#x}", "leads to something that can be read"),
                          (f"l1[0].l2[0]={first + 4096:#x}", "leads to something that can be read")):
         expect_error("repair", "--choose", choice, path, says=says)
     for choice in "l1[2]", "l1[2]=", "=4096", "l1[2]=many":
         expect_error("repair", "--choose", choice, path, says="is no choice such as")
     expect_error("repair", "--choose", f"l1[2]={first:#x}", "--choose", f"l1[3]={first:#x}", path, says="in use as L2 table")
+    expect_error("repair", "--choose", f"l1[2]={first:#x}", "--choose", "l1[2]=keep", path, says="two choices were made")
+    for place in 0, 8, 0xfffffffffffffff0:  # an L1 table that is none: its entries would lie in the header, or anywhere
+        copy = folder / "astray.qcow2"
+        shutil.copy(path, copy)
+        put(copy, (40, place))
+        astray = digest(copy)
+        for index in 0, 1, 3:
+            expect_code(1, "repair", "--choose", f"l1[{index}]={first:#x}", copy)
+        expect(digest(copy) == astray, f"a choice wrote to what an L1 table at {place:#x} would be")
     expect_error("repair", "--chain", "--choose", f"l1[2]={first:#x}", path, says="without --chain")
     expect(digest(path) == before and not list(folder.glob("refused*undo*")), "a refused choice wrote")
     # What the entry led to before is not thrown away.
@@ -145,5 +185,5 @@ def refuses(folder):
 
 
 with scratch() as name:
-    run_parts(Path(name), names_candidates, follows, keeps, leads_a_data_entry, decides_whose_a_shared_cluster_is, refuses)
+    run_parts(Path(name), names_candidates, follows, keeps, leads_a_data_entry, decides_whose_a_shared_cluster_is, shared_tables, refuses)
 finish()

@@ -166,6 +166,14 @@ def survives_kills_with_the_undo_file_elsewhere(folder):
     expect(not os.path.lexists(folder / UNDO), "a link is left of a repair that was done")
 
 
+def a_change_that_was_made_again_is_told(folder):
+    """The first undo file of an image that was repaired again: its change was taken back, and the image is not as then."""
+    fresh(folder)
+    for words in (["repair", "--level", "leaks", "hurt.qcow2"], ["undo", UNDO], ["repair", "--level", "leaks", "hurt.qcow2"]):
+        expect_code(0, *words, folder=folder)
+    expect_error("undo", UNDO, says=f"its newest undo file is '{UNDO}.2'", folder=folder)
+
+
 def survives_kills_of_the_undo(folder):
     before = fresh(folder)
     expect_code(0, "repair", "--level", "leaks", "hurt.qcow2", folder=folder)
@@ -187,6 +195,6 @@ def survives_kills_of_the_undo(folder):
 
 with scratch() as name:
     hurt(Path(name) / "original")
-    run_parts(Path(name), restores, refuses, survives_kills_of_the_repair,
+    run_parts(Path(name), restores, refuses, a_change_that_was_made_again_is_told, survives_kills_of_the_repair,
               survives_kills_with_the_undo_file_elsewhere, survives_kills_of_the_undo)
 finish()

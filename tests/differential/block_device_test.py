@@ -133,6 +133,38 @@ def reads(folder, device):
                     complaints.append(f"{said}{check}{again}")
 
 
+def repairs(folder, device):
+    """Repaired in place and taken back: what needs room takes unused zeros behind the image, and nothing is cut off."""
+    global tried
+    for behind, code in ((b"\0", 0), (b"\xa5", 2)):
+        Path(device.path).write_bytes(behind * SIZE)
+        must(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", "image", device.path], folder)
+        before = device.content()
+        said = cowvet(folder, "repair", "--level", "all", "--allow-loss", "--undo", "device.undo", device.path)
+        after = cowvet(folder, "check", device.path)
+        tried += 1
+        if (said.code, after.code) != (code, code) or (code and "copy the image to a file" not in " ".join(said.out.split())):
+            complaints.append(f"repair of a block device\n{said}{after}")
+        if (folder / "device.undo").exists():
+            undone = cowvet(folder, "undo", "device.undo")
+            (folder / "device.undo").unlink()
+            if undone.code != 0 or device.content() != before:
+                complaints.append(f"undo on a block device\n{undone}")
+        elif code == 0:
+            complaints.append(f"there is no undo file\n{said}")
+
+
+def lost_block(folder):
+    """An image without its refcount block: it needs a new one."""
+    must(["qemu-img", "create", "-q", "-f", "qcow2", "image", "4M"], folder)
+    must(["qemu-io", "-c", "write -q -P 5 0 256k", "image"], folder)
+    with open(folder / "image", "r+b") as file:
+        file.seek(48)
+        table = int.from_bytes(file.read(8), "big")
+        file.seek(table)
+        file.write(bytes(8))
+
+
 with scratch() as name:
     folder = Path(name)
     device = Device(folder)
@@ -140,6 +172,8 @@ with scratch() as name:
         sources(folder)
         writes(folder, device)
         reads(folder, device)
+        lost_block(folder)
+        repairs(folder, device)
     finally:
         device.end()
 
