@@ -162,15 +162,17 @@ Remedied thin_out(Draft& draft, const Vacancy& v) {
   return draft.put(*action, table, bytes);
 }
 
+struct NamedTable {
+  std::uint64_t index = 0, table = 0;  // of an L1 entry; host offset in bytes
+};
+
 // Which of several entries of an L1 table is the owner of the L2 table that they all name: by the user's choice, by
-// another layer that has the table at the same place, or as the only one that keeps the tables in the order
-// of the file, as writers make them. Nothing when no answer is supported.
-std::optional<std::uint64_t> owner_of_table(const Draft& draft, const std::vector<L1Table>& layers,
-                                            const L1Table& l1, std::uint64_t table,
-                                            std::span<const std::uint64_t> indices) {
-  const auto named = [&](const L1Table& layer, std::uint64_t index) {
-    return index < layer.entries ? draft.word(layer.offset + index * 8) & format::entry_offset_mask : 0;
-  };
+// another layer that has the table at the same place, or by the order of the file, in which writers make
+// tables: the only one that keeps it, or the one that the only lost table leaves it to. Nothing when no
+// answer is supported. `all`: the L1 table's entries, ascending.
+std::optional<std::uint64_t> owner_of_table(const Draft& draft, std::span<const L1Table> layers,
+                                            const L1Table& l1, std::span<const NamedTable> all,
+                                            std::uint64_t table, std::span<const std::uint64_t> indices) {
   const auto only = [&](auto&& fits) -> std::optional<std::uint64_t> {
     if (std::ranges::count_if(indices, fits) != 1) return std::nullopt;
     return *std::ranges::find_if(indices, fits);
@@ -180,20 +182,29 @@ std::optional<std::uint64_t> owner_of_table(const Draft& draft, const std::vecto
         return draft.chosen(at) && !draft.awaits(at);
       }))
     return chosen;
+  constexpr std::size_t most_owners = 64, most_layers = 1024;
+  if (indices.size() > most_owners) return std::nullopt;
   if (auto known = only([&](std::uint64_t i) {
-        return std::ranges::any_of(layers, [&](const L1Table& layer) {
-          return layer.offset != l1.offset && named(layer, i) == table;
-        });
+        return std::ranges::any_of(
+            layers.first(std::min(layers.size(), most_layers)), [&](const L1Table& layer) {
+              return layer.offset != l1.offset && i < layer.entries &&
+                     (draft.word(layer.offset + i * 8) & format::entry_offset_mask) == table;
+            });
       }))
     return known;
-  return only([&](std::uint64_t i) {
-    std::uint64_t before = 0, behind = 0;
-    for (std::uint64_t j = i; j-- != 0 && before == 0;)
-      if (const auto other = named(l1, j); other != table) before = other;
-    for (std::uint64_t j = i + 1; j < l1.entries && behind == 0; ++j)
-      if (const auto other = named(l1, j); other != table) behind = other;
-    return before < table && (behind == 0 || behind > table);
+  const auto ordered = only([&](std::uint64_t i) {
+    auto before = std::ranges::lower_bound(all, i, {}, &NamedTable::index), behind = before;
+    while (before != all.begin() && before->table == table) --before;
+    while (behind != all.end() && behind->table == table) ++behind;
+    return (before->table == table || before->table < table) &&
+           (behind == all.end() || behind->table > table);
   });
+  if (ordered || indices.size() != 2) return ordered;
+  // The table that one of the two has lost lies before this one, or behind it.
+  const auto& orphans = draft.verdict().orphans;
+  if (std::ranges::count(orphans, false, &analyzer::Orphan::is_l1) != 1) return std::nullopt;
+  const auto lost = std::ranges::find(orphans, false, &analyzer::Orphan::is_l1);
+  return lost->cluster << draft.geometry().cluster_bits() > table ? indices.front() : indices.back();
 }
 
 // L1 entries of one layer that name the same L2 table: the owner keeps it, and all do while it is not known.
@@ -204,7 +215,9 @@ Remedied part_tables(Draft& draft) {
   const std::uint64_t span = draft.geometry().span();
   for (const auto& l1 : layers) {
     std::map<std::uint64_t, std::vector<std::uint64_t>> by_table;
+    std::vector<NamedTable> all;
     for_each_entry(draft, l1, [&](std::uint64_t index, format::L1Entry entry) {
+      all.push_back({index, entry.offset().raw()});
       by_table[entry.offset().raw()].push_back(index);
     });
     const auto place = [&](std::uint64_t i) {
@@ -213,7 +226,7 @@ Remedied part_tables(Draft& draft) {
     };
     for (const auto& [table, indices] : by_table) {
       if (indices.size() < 2) continue;
-      const auto owner = owner_of_table(draft, layers, l1, table, indices);
+      const auto owner = owner_of_table(draft, layers, l1, all, table, indices);
       if (!owner) {
         auto undecided = place(indices.front());
         undecided.evidence = "nothing tells whose table it is";

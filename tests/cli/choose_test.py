@@ -127,20 +127,20 @@ def decides_whose_a_shared_cluster_is(folder):
 
 
 def shared_tables(folder):
-    """Two entries lead to one L2 table: a snapshot, or the order of the file, tells whose it is, or the user does."""
+    """Two entries lead to one L2 table: a snapshot, or where the lost table lies in the file, tells whose it is, or the user."""
     path = folder / "table.qcow2"
-    for snapshot in True, False:
+    for snapshot, lost in (True, True), (False, True), (False, False):
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", path, "8M"], check=True)
         subprocess.run(["qemu-io", "-c", "write -q -P 17 0 64k", "-c", "write -q -P 34 2M 64k", path], check=True)
         if snapshot:
             subprocess.run(["qemu-img", "snapshot", "-c", "s", path], check=True)
         l1 = l1_offset(path)
         tables = word(path, l1), word(path, l1 + 8)
-        put(path, (l1, tables[1]))
-        expect_code(3, "salvage", "--snapshots", "none", "-O", "raw", path, folder / f"table-{snapshot}.raw")
-        if snapshot:
+        put(path, (l1, tables[1]), *(((tables[0] & OFFSET) + 8 * entry, 0) for entry in range(0 if lost else 16)))
+        expect_code(3, "salvage", "--snapshots", "none", "-O", "raw", path, folder / f"table-{snapshot}-{lost}.raw")
+        if lost:
             said = expect_code(0, "repair", "--level", "all", "--allow-loss", path)
-            expect(reads(path, 17, 0) and reads(path, 34, 2 * MIB), "the snapshot's evidence was not used", said)
+            expect(reads(path, 17, 0) and reads(path, 34, 2 * MIB), "the evidence was not used", said)
             (folder / "table.qcow2.cowvet-undo").unlink()
             continue
         choice = f"l1[1]={tables[1] & OFFSET:#x}"
