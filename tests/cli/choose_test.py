@@ -140,7 +140,7 @@ def shared_tables(folder):
         expect_code(3, "salvage", "--snapshots", "none", "-O", "raw", path, folder / f"table-{snapshot}-{lost}.raw")
         if lost:
             said = expect_code(0, "repair", "--level", "all", "--allow-loss", path)
-            expect(reads(path, 17, 0) and reads(path, 34, 2 * MIB), "the evidence was not used", said)
+            expect(reads(path, 34, 2 * MIB) and (reads(path, 17, 0) or not snapshot), "the evidence was not used", said)
             (folder / "table.qcow2.cowvet-undo").unlink()
             continue
         choice = f"l1[1]={tables[1] & OFFSET:#x}"
