@@ -312,6 +312,17 @@ bool can_tell(const Draft& draft, std::size_t things, std::size_t places) {
          draft.header().v2.crypt_method == 0 && !draft.header().external_data_file();
 }
 
+// What the disk shows under these entries of the L1 table, none of which is believed any more.
+std::vector<Expectations::Window> doubted(GuestDisk& disk, std::span<const std::uint64_t> l1_indices) {
+  const std::uint64_t span = disk.geometry().span();
+  std::vector<Expectations::Window> places;
+  for (const auto index : l1_indices) {
+    disk.doubt_table(index);
+    places.push_back({index * span, std::min((index + 1) * span, disk.size())});
+  }
+  return places;
+}
+
 }  // namespace
 
 std::vector<std::size_t> places_to_weigh(const Expectations& expected,
@@ -337,13 +348,8 @@ Places tables_by_content(Draft& draft, std::span<const std::uint64_t> tables,
                          std::span<const std::uint64_t> l1_indices) {
   if (!can_tell(draft, tables.size(), l1_indices.size()))
     return std::vector<std::optional<ContentPlace>>(tables.size());
-  const auto& g = draft.geometry();
   GuestDisk disk(draft);
-  std::vector<Expectations::Window> places;
-  for (const auto index : l1_indices) {
-    disk.doubt_table(index);
-    places.push_back({index * g.span(), std::min((index + 1) * g.span(), disk.size())});
-  }
+  auto places = doubted(disk, l1_indices);
   return Search(Tables(draft, tables, l1_indices, most_read), std::move(disk), std::move(places),
                 draft.progress())
       .run();
@@ -368,13 +374,8 @@ std::vector<float> fits_by_content(Draft& draft, std::span<const std::uint64_t> 
                                    std::span<const std::uint64_t> l1_indices) {
   std::vector<float> bits(tables.size() * l1_indices.size());
   if (!can_tell(draft, tables.size(), l1_indices.size())) return bits;
-  const auto& g = draft.geometry();
   GuestDisk disk(draft);
-  std::vector<Expectations::Window> places;
-  for (const auto index : l1_indices) {
-    disk.doubt_table(index);
-    places.push_back({index * g.span(), std::min((index + 1) * g.span(), disk.size())});
-  }
+  const auto places = doubted(disk, l1_indices);
   Expectations expected(joined(places));
   survey_guest(disk, expected);
   const auto weighed = places_to_weigh(expected, places, tables.size());
