@@ -82,14 +82,16 @@ Remedied write_what_was_inferred(Draft& draft) {
             std::max(header.v3.header_length, std::uint32_t{format::header_known_length});
         header.additional.compression_type = static_cast<std::uint8_t>(format::Compression::zstd);
       }
-      const auto luks =
-          verdict.header_lost && header.v2.crypt_method == 0 ? find_luks_region(draft) : std::nullopt;
+      const auto left =
+          verdict.header_lost ? left_behind(draft, encoded(header).size()) : std::vector<std::byte>();
+      // Extensions that are left would lead to a LUKS header of this image's: any other one is the guest's.
+      const auto luks = verdict.header_lost && left.empty() && header.v2.crypt_method == 0
+                            ? find_luks_region(draft)
+                            : std::nullopt;
       if (luks) header.v2.crypt_method = static_cast<std::uint32_t>(format::CryptMethod::luks);
       auto bytes = encoded(header);
-      const auto left = verdict.header_lost ? left_behind(draft, bytes.size()) : std::vector<std::byte>();
-      if (!left.empty()) {
-        bytes.insert(bytes.end(), left.begin(), left.end());
-      } else if (luks) {
+      bytes.insert(bytes.end(), left.begin(), left.end());
+      if (luks) {
         const auto add = [&](const auto& record) { bytes.insert(bytes.end(), record.begin(), record.end()); };
         add(format::encode(
             format::ExtensionHeader{.type = static_cast<std::uint32_t>(format::ExtensionType::encryption),
