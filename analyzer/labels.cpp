@@ -25,7 +25,7 @@ constexpr std::uint64_t pages_per_chunk = 64;
 constexpr std::uint64_t os_page = 4096;
 constexpr std::uint64_t of_allocation = 16;        // bytes that malloc takes for itself, of each
 constexpr std::uint64_t much_memory = 8ULL << 20;  // bytes, worth giving back to the system
-constexpr std::size_t most_runs = 24;              // beyond that a page of bytes is the better form
+constexpr std::size_t most_runs = 256;             // half of what a page of bytes takes
 
 using Packed = std::uint32_t;  // kind in the upper four bits
 constexpr Packed pack(Label l) { return static_cast<Packed>(l.kind) << 28 | l.refs; }
@@ -142,11 +142,10 @@ struct LabelMap::Page {
   void each(std::uint32_t from, std::uint32_t to, Visit&& visit) const {
     if (form == Form::runs) {
       if (runs == 0) return visit(from, to - from, Packed{0});
-      for (std::size_t i = 0; i < runs; ++i) {
-        const std::uint32_t begin = std::max(from, run[i].first);
-        const std::uint32_t end =
-            std::min(to, i + 1 < runs ? run[i + 1].first : static_cast<std::uint32_t>(page_clusters));
-        if (begin < end) visit(begin, end - begin, run[i].label);
+      for (std::size_t i = run_of(from); from < to; ++i) {
+        const std::uint32_t end = std::min(to, end_of(i));
+        visit(from, end - from, run[i].label);
+        from = end;
       }
       return;
     }
@@ -165,7 +164,8 @@ struct LabelMap::Page {
 
   void add(std::uint32_t from, std::uint32_t to, Label label) {
     if (form == Form::runs) {
-      if (add_to_runs(from, to, label)) return;
+      from = add_to_runs(from, to, label);
+      if (from == to) return;
       leave_runs();
     }
     if (form == Form::bytes) {
@@ -177,37 +177,47 @@ struct LabelMap::Page {
   }
 
  private:
-  // Splits the runs at the borders and merges the label in; false (and nothing changed) when there would be too many.
-  bool add_to_runs(std::uint32_t from, std::uint32_t to, Label label) {
+  // The run that holds the cluster. There is one.
+  [[nodiscard]] std::size_t run_of(std::uint32_t cluster) const {
+    return static_cast<std::size_t>(std::ranges::upper_bound(run, run + runs, cluster, {}, &Run::first) -
+                                    run) -
+           1;
+  }
+  [[nodiscard]] std::uint32_t end_of(std::size_t i) const {
+    return i + 1 < runs ? run[i + 1].first : static_cast<std::uint32_t>(page_clusters);
+  }
+  // Merges the label in as far as there is room for the runs of the outcome; returns where it stopped.
+  std::uint32_t add_to_runs(std::uint32_t from, std::uint32_t to, Label label) {
     if (runs == 0) {
-      const bool head = from > 0;
-      const bool tail = to < page_clusters;
       grow(3);
-      std::uint16_t n = 0;
-      if (head) run[n++] = {0, 0};
-      run[n++] = {from, pack(label)};
-      if (tail) run[n++] = {to, 0};
-      runs = n;
-      return true;
+      run[runs++] = {0, 0};
     }
-    std::array<Run, 2 * most_runs + 4> next;
+    while (from < to) {
+      const std::uint32_t end = std::min(to, end_of(run_of(from)));
+      if (!add_within_run(from, end, label)) return from;
+      from = end;
+    }
+    return to;
+  }
+  // Of [from, to), which lies within one run: this is cut at the borders, or joined with a neighbour that
+  // says the same.
+  bool add_within_run(std::uint32_t from, std::uint32_t to, Label label) {
+    const std::size_t i = run_of(from);
+    const Run old = run[i];
+    const Packed now = pack(merge(unpack(old.label), label));
+    const bool tail = to < end_of(i);
+    std::array<Run, 3> pieces;
     std::size_t n = 0;
-    const auto put = [&](std::uint32_t first, Packed value) {
-      if (n == 0 || next[n - 1].label != value) next[n++] = {first, value};
-    };
-    for (std::size_t i = 0; i < runs; ++i) {
-      const std::uint32_t begin = run[i].first;
-      const std::uint32_t end = i + 1 < runs ? run[i + 1].first : static_cast<std::uint32_t>(page_clusters);
-      const std::uint32_t inside = std::clamp(from, begin, end);
-      const std::uint32_t after = std::clamp(to, begin, end);
-      if (begin < inside) put(begin, run[i].label);
-      if (inside < after) put(inside, pack(merge(unpack(run[i].label), label)));
-      if (std::max(inside, after) < end) put(std::max(inside, after), run[i].label);
-    }
-    if (n > most_runs) return false;
-    grow(n);
-    std::copy_n(next.begin(), n, run);
-    runs = static_cast<std::uint16_t>(n);
+    if (old.first < from) pieces[n++] = old;
+    if (n > 0 || i == 0 || run[i - 1].label != now) pieces[n++] = {from, now};
+    if (tail) pieces[n++] = {to, old.label};
+    const std::size_t behind = !tail && i + 1 < runs && run[i + 1].label == now ? i + 2 : i + 1;
+    const std::size_t total = i + n + (runs - behind);
+    if (total > most_runs) return false;
+    grow(total);
+    std::memmove(run + i + n, run + behind, (runs - behind) * sizeof(Run));
+    std::copy_n(pieces.begin(), n, run + i);
+    runs = static_cast<std::uint16_t>(total);
     return true;
   }
   void grow(std::size_t n) {

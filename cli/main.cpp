@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   // glibc would raise this threshold with each large block that is freed, and keep the next ones: a check's peak memory
   // would be that of all its steps together.
   (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);  // to give back less costs more than it saves
   // Each thread would get a heap of its own, and what one of them has given back is of no use to the others.
   (void)mallopt(M_ARENA_MAX, 2);
   (void)std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), which Console knows

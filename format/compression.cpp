@@ -107,7 +107,8 @@ Decoded decode_frames(ZSTD_DCtx* zstd, base::ConstBytes payload, base::MutableBy
 Decoded Decoder::Codecs::zstandard(base::ConstBytes payload, base::MutableBytes out) {
   if (zstd != nullptr) {
     ZSTD_DCtx_reset(zstd, ZSTD_reset_session_only);
-    if (const auto decoded = decode_frames(zstd, payload, out); decoded.status == Decoded::Status::ok)
+    const auto decoded = decode_frames(zstd, payload, out);
+    if (decoded.status == Decoded::Status::ok || ZSTD_isFrame(payload.data(), payload.size()) == 0)
       return decoded;
   }
   const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> fresh{ZSTD_createDCtx(), &ZSTD_freeDCtx};

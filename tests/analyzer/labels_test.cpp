@@ -2,6 +2,7 @@
 #include "analyzer/labels.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <thread>
 #include <vector>
@@ -97,8 +98,19 @@ void compare(const Model& model, const std::vector<Add>& adds, std::uint64_t bud
   RC_ASSERT(owned == model.all().size());
 }
 
+// Every other cluster, from the file's start: as many as a page holds as runs, and more.
+std::vector<Add> comb(std::uint64_t teeth, Label label) {
+  std::vector<Add> adds;
+  for (std::uint64_t i = 0; i < teeth; ++i) adds.push_back({2 * i, 1, label});
+  return adds;
+}
+
 RC_GTEST_PROP(Labels, are_what_a_plain_map_says, ()) {
   auto adds = *rc::gen::container<std::vector<Add>>(any_add());
+  std::ranges::copy(
+      comb(*rc::gen::element<std::uint64_t>(0, 100, 127, 128, 129, 2049),
+           {Kind::data, *rc::gen::element<std::uint32_t>(1, 70000)}),
+      std::inserter(adds, adds.begin() + *rc::gen::inRange<std::ptrdiff_t>(0, std::ssize(adds) + 1)));
   Model model;
   for (const auto& add : adds) model.add(add);
   const auto budget = *rc::gen::element<std::uint64_t>(0, 20000, 100000, 1ULL << 30);
@@ -122,6 +134,15 @@ TEST(Labels, a_long_file_that_holds_little_takes_little_memory) {
   EXPECT_LT(map.value()->memory(), 1U << 20);
   EXPECT_EQ(map.value()->window_end(), 1ULL << 54);
   EXPECT_EQ(map.value()->at((1ULL << 53) + 77), (Label{Kind::data, 1}));
+}
+
+TEST(Labels, scattered_clusters_take_little_memory) {  // else a check would look at a large file part by part
+  auto map = LabelMap::make(clusters, 1 << 30);
+  ASSERT_TRUE(map);
+  apply(**map, comb(128, {Kind::data, 1}), 1);
+  EXPECT_LT(map.value()->memory(), 4096U);
+  EXPECT_EQ(map.value()->at(254), (Label{Kind::data, 1}));
+  EXPECT_EQ(map.value()->at(255), Label{});
 }
 
 TEST(Labels, streams_share_a_cluster_and_nothing_else_does) {
