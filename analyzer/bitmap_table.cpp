@@ -137,7 +137,7 @@ void BitmapTables::report(findings::RuleId rule, const BitmapState& state, std::
                           BitmapTableEntry entry, const char* detail) {
   const base::HostOffset at{state.data.entry.table_offset.raw() + index * 8};
   image_.doubt("a bitmap's table is damaged");
-  if (!image_.findings.wants(rule, {at, {}})) return image_.findings.tally(rule, rule->severity);
+  if (image_.findings.only_counts(rule, {at, {}}, rule->severity)) return;
   image_.report(Finding{rule}
                     .at(fmt::format("{}.table[{}]", state.where(), index))
                     .on(at, 8)

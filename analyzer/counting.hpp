@@ -1,5 +1,7 @@
 // Counts every reference of a walk into a label map: the part that all walks for refcounts share.
 #pragma once
+#include <algorithm>
+
 #include "analyzer/labels.hpp"
 #include "analyzer/walk.hpp"
 
@@ -11,9 +13,15 @@ class CountingVisitor : public Visitor {
       : walk_(walk), geometry_(walk.rules().geometry), labels_(labels) {}
 
   void group(const Group& group, unsigned) override {
+    if (std::ranges::none_of(group.uses, &TableUse::first)) return;
     LabelMap::Session session(labels_);
-    for (const auto& use : group.uses)
-      session.add(geometry_.cluster_of(use.table).raw(), 1, {Kind::l2, use.refs_here});
+    for (const auto& use : group.uses) {
+      if (!use.first) continue;
+      const std::uint64_t cluster = geometry_.cluster_of(use.table).raw();
+      session.add(cluster, 1, {Kind::l2, use.refs_here});
+      // All later indices at once: of a table that every index names, the threads would wait for each other.
+      if (use.refs > use.refs_here) session.add(cluster, 1, {Kind::l2, use.refs - use.refs_here});
+    }
   }
   void owned(const Group&, std::span<const Owned> items, unsigned) override {
     LabelMap::Session session(labels_);

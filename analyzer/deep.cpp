@@ -67,8 +67,7 @@ class DeepChecks final : public Visitor {
   void report(RuleId rule, const Group& group, const Owned& item, std::uint32_t entry, HostOffset host,
               std::uint64_t length, std::uint32_t count = 1, std::string detail = {}) {
     const base::GuestOffset guest{group.l1_index * g_.span() + (std::uint64_t{entry} << g_.cluster_bits())};
-    if (!image_.findings.wants(rule, {host, guest}))
-      return image_.findings.tally(rule, rule->severity, count);
+    if (image_.findings.only_counts(rule, {host, guest}, rule->severity, count)) return;
     Finding f{rule};
     const auto& use = group.uses[item.use];
     f.where = naming_.l2_entry(group, use, entry);

@@ -22,7 +22,7 @@ void EntryFindings::l1(RuleId rule, const Tree& tree, std::uint64_t index, forma
                        std::string detail) {
   const HostOffset place{tree.l1.raw() + index * 8};
   const GuestOffset guest{base::saturating_mul(index, geometry_.span())};
-  if (!image_.findings.wants(rule, {place, guest})) return image_.findings.tally(rule, rule->severity);
+  if (image_.findings.only_counts(rule, {place, guest}, rule->severity)) return;
   Finding f{rule};
   f.where = naming_.l1_entry(tree, index);
   f.host = {place, 8};
@@ -37,10 +37,10 @@ void EntryFindings::l2(RuleId rule, const Group& group, const TableUse& use, con
                        std::string detail) {
   const auto guest = guest_of(group, run.first);
   const HostOffset place{use.table.raw() + run.first * geometry_.l2_entry_size()};
-  if (!image_.findings.wants(rule, {place, guest}))
-    return image_.findings.tally(rule, milder ? rule->lesser : rule->severity, run.count);
+  const auto severity = milder ? rule->lesser : rule->severity;
+  if (image_.findings.only_counts(rule, {place, guest}, severity, run.count)) return;
   Finding f{rule};
-  if (milder) f.severity = rule->lesser;
+  f.severity = severity;
   f.where = naming_.l2_entry(group, use, run.first);
   if (run.count > 1) f.where += fmt::format("..[{}]", run.first + run.count - 1);
   f.host = {place, run.count * geometry_.l2_entry_size()};

@@ -353,8 +353,7 @@ void Refcounts::report_uncovered(std::uint64_t block, std::uint64_t owned) {
       std::min(first + geometry_.block_entries(), base::divide_up(image_.eof, geometry_.cluster_size()));
   const RuleId rule = "refcount/coverage"_rule;
   const HostOffset begin{first << geometry_.cluster_bits()};
-  if (!image_.findings.wants(rule, {begin, base::GuestOffset{0}}))
-    return image_.findings.tally(rule, rule->severity, owned);
+  if (image_.findings.only_counts(rule, {begin, base::GuestOffset{0}}, rule->severity, owned)) return;
   Finding f{rule};
   f.where = fmt::format("refcount_table[{}]", block);
   f.host = {begin, (end - first) << geometry_.cluster_bits()};
@@ -390,8 +389,7 @@ void Refcounts::report(const Mismatch& m) {
                       : m.stored < m.label.refs                 ? "refcount/too-low"_rule
                                                                 : "refcount/too-high"_rule;
   const HostOffset begin{m.first << geometry_.cluster_bits()};
-  if (!image_.findings.wants(rule, {begin, std::nullopt}))
-    return image_.findings.tally(rule, rule->severity, m.count);
+  if (image_.findings.only_counts(rule, {begin, std::nullopt}, rule->severity, m.count)) return;
   Finding f{rule};
   f.where = m.count == 1 ? fmt::format("cluster[{}]", m.first)
                          : fmt::format("cluster[{}]..[{}]", m.first, m.first + m.count - 1);

@@ -477,12 +477,12 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
       auto groups = groups_of(slice, first, std::min(slice.end, first + step), &visitor);
       for (auto& group : groups) {
         for (auto& use : group.uses)
-          if (const auto* repeat = repeat_of(use.table)) use.refs = repeat->refs;
+          if (const auto* repeat = repeat_of(use.table)) {
+            use.refs = repeat->refs;
+            use.first = places(*repeat).front().index == group.l1_index;
+          }
         visitor.group(group, id);
-        std::erase_if(group.uses, [&](const TableUse& use) {
-          const auto* repeat = repeat_of(use.table);
-          return repeat != nullptr && places(*repeat).front().index != group.l1_index;
-        });
+        std::erase_if(group.uses, [](const TableUse& use) { return !use.first; });
       }
       std::erase_if(groups, [](const Group& group) { return group.uses.empty(); });
       visit(groups, visitor, workers[id], id);

@@ -43,6 +43,7 @@ struct TableUse {
   std::uint32_t refs_here = 0;  // of them, those from this index
   bool active = false;          // the active layer is among them
   bool copied = false;          // the active layer's entry has COPIED
+  bool first = true;            // no earlier index names the table
 };
 
 // Entries that own host space, the same in one or several tables of a group.

@@ -46,9 +46,11 @@ void Collector::count(RuleId rule, Severity severity, std::uint64_t clusters) {
   increase(summary_.by_severity[static_cast<std::size_t>(severity)], clusters);
 }
 
-bool Collector::wants(RuleId rule, const Place& place) const {
+bool Collector::only_counts(RuleId rule, const Place& place, Severity severity, std::uint64_t clusters) {
   const std::lock_guard lock(mutex_);
-  return !refused(rule, place);
+  if (!refused(rule, place)) return false;
+  count(rule, severity, clusters);
+  return true;
 }
 
 void Collector::tally(RuleId rule, Severity severity, std::uint64_t clusters) {

@@ -5,9 +5,10 @@
 // bounded by that number whatever the image.
 // Hands on: `Summary` and the sorted findings.
 //
-// 1. A caller asks `wants` with the place only. "No" is final: the finding can't be among the kept ones any more, so
-//    its text need not be built and `tally` counts it.
-// 2. Otherwise it builds the finding and calls `add`, which counts it and keeps it while it is small enough: each
+// 1. A caller asks `only_counts` with the place only. Where the finding can't be among the kept ones any more, it is
+//    counted with that, and its text need not be built.
+// 2. Otherwise the caller builds the finding and calls `add`, which counts it and keeps it while it is small
+// enough: each
 //    rule has a heap with the largest kept finding on top, and a smaller one takes its place.
 #pragma once
 
@@ -51,10 +52,11 @@ class Collector {
   // Keeps at most `keep_per_rule` findings of each rule. Findings of `allowed` rules are counted apart and not kept.
   explicit Collector(std::size_t keep_per_rule, std::span<const RuleId> allowed = {});
 
-  // False when a finding of this rule at this place would only be counted. May be called from any thread; a "yes"
-  // may turn into a "no" later, never the reverse.
-  [[nodiscard]] bool wants(RuleId rule, const Place& place) const;
-  // Counts a finding that `wants` refused.
+  // True when a finding of this rule at this place can't be kept any more, now or later: it was counted. May be called
+  // from any thread.
+  [[nodiscard]] bool only_counts(RuleId rule, const Place& place, Severity severity,
+                                 std::uint64_t clusters = 1);
+  // Counts a finding of which no more is known.
   void tally(RuleId rule, Severity severity, std::uint64_t clusters = 1);
   // Counts the finding and keeps it if it is among the smallest of its rule.
   void add(Finding&& finding);

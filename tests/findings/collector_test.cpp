@@ -35,11 +35,8 @@ std::vector<Finding> sample() {
 
 // Reports as a careful caller does: asks first, builds the finding only if wanted.
 void report(Collector& to, const Finding& finding) {
-  if (to.wants(finding.rule, place_of(finding))) {
+  if (!to.only_counts(finding.rule, place_of(finding), finding.severity, finding.count))
     to.add(Finding{finding});
-  } else {
-    to.tally(finding.rule, finding.severity, finding.count);
-  }
 }
 
 // What a cap of `keep` must leave: the smallest of each rule, from a plain sort.
@@ -123,10 +120,9 @@ TEST(Collector, counts_findings_and_clusters_by_severity_and_rule) {
 TEST(Collector, counts_apart_what_is_allowed) {
   const RuleId allowed[] = {"refcount/leak"_rule};
   Collector collector(10, allowed);
-  EXPECT_FALSE(collector.wants("refcount/leak"_rule, {}));
-  EXPECT_TRUE(collector.wants("refcount/too-high"_rule, {}));
+  EXPECT_TRUE(collector.only_counts("refcount/leak"_rule, {}, Severity::leak, 2));
+  EXPECT_FALSE(collector.only_counts("refcount/too-high"_rule, {}, Severity::error));
   collector.add(Finding{"refcount/leak"_rule}.clusters(5));
-  collector.tally("refcount/leak"_rule, Severity::leak, 2);
   EXPECT_EQ(collector.summary().worst(), std::nullopt);
   collector.add(Finding{"refcount/beyond-eof"_rule});
   const Summary summary = collector.summary();
@@ -143,12 +139,14 @@ TEST(Collector, refuses_only_what_can_no_longer_be_kept) {
   const RuleId rule = "l2/past-eof"_rule;
   Collector collector(1);
   collector.add(Finding{rule}.at("b").on(HostOffset{1024}, 512));
-  EXPECT_TRUE(collector.wants(rule, {HostOffset{1023}, {}}));
-  EXPECT_TRUE(collector.wants(rule, {HostOffset{1024}, {}})) << "the same place: the rest decides";
-  EXPECT_FALSE(collector.wants(rule, {HostOffset{1024}, GuestOffset{0}}));
-  EXPECT_FALSE(collector.wants(rule, {HostOffset{1025}, {}}));
-  EXPECT_TRUE(collector.wants(rule, {})) << "no place comes before any place";
-  EXPECT_TRUE(collector.wants("l2/reserved"_rule, {HostOffset{4096}, {}})) << "another rule has its own cap";
+  EXPECT_FALSE(collector.only_counts(rule, {HostOffset{1023}, {}}, Severity::error));
+  EXPECT_FALSE(collector.only_counts(rule, {HostOffset{1024}, {}}, Severity::error))
+      << "the same place: the rest decides";
+  EXPECT_TRUE(collector.only_counts(rule, {HostOffset{1024}, GuestOffset{0}}, Severity::error));
+  EXPECT_TRUE(collector.only_counts(rule, {HostOffset{1025}, {}}, Severity::error));
+  EXPECT_FALSE(collector.only_counts(rule, {}, Severity::error)) << "no place comes before any place";
+  EXPECT_FALSE(collector.only_counts("l2/reserved"_rule, {HostOffset{4096}, {}}, Severity::error))
+      << "another rule has its own cap";
   collector.add(Finding{rule}.at("a").on(HostOffset{1024}, 512));
   EXPECT_EQ(collector.take_sorted().at(0).where, "a");
 }
