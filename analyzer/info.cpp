@@ -118,9 +118,10 @@ std::vector<format::Bitmap> read_bitmaps(const storage::Device& device,
                                          const format::BitmapsExtension& where) {
   const auto directory = read_some(device, where.directory_offset.raw(),
                                    std::min(where.directory_size, format::limits::max_bitmap_directory));
+  const std::uint64_t most = std::min(where.count, format::limits::max_bitmaps);
   std::vector<format::Bitmap> list;
   std::uint64_t position = 0;
-  while (list.size() < where.count && position < directory.size()) {
+  while (list.size() < most && position < directory.size()) {
     auto step = format::parse_bitmap(base::ConstBytes(directory).subspan(static_cast<std::size_t>(position)),
                                      position);
     if (!step.bitmap) break;

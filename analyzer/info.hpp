@@ -39,7 +39,8 @@ enum class Format : std::uint8_t { probe, qcow2, raw };
 // Errors: usage, when the file is no qcow2 image though it has to be, or its header can't be used.
 [[nodiscard]] base::Result<Info> read_info(const storage::Device& device, Format format);
 
-// The entries of the snapshot table and of the bitmap directory, up to the first that can't be read.
+// The entries of the snapshot table and of the bitmap directory, up to the first that can't be read; no more
+// bitmaps than an image may have.
 [[nodiscard]] std::vector<format::Snapshot> read_snapshots(const storage::Device& device,
                                                            const format::Header& header);
 [[nodiscard]] std::vector<format::Bitmap> read_bitmaps(const storage::Device& device,

@@ -207,6 +207,7 @@ Remedied mend_bitmaps(Draft& draft) {
       if (auto* action = draft.may_act(rule, Consent::lossy, drop_all, place_from(f)))
         return drop_extension(draft, *action, extensions);
 
+  if (where->count > format::limits::max_bitmaps) return {};  // the list below would not be all of them
   auto bitmaps = analyzer::read_bitmaps(draft.image(), *where);
   if (auto cleared = clear_reserved(draft); !cleared || *cleared)
     return cleared ? Remedied{} : Remedied(std::unexpected(cleared.error()));
