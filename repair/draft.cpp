@@ -311,6 +311,18 @@ std::optional<std::size_t> index_in(const Finding& finding, std::string_view wha
   return take_index(where);
 }
 
+const std::vector<Draft::SnapshotL1>& Draft::snapshot_l1_tables() const {
+  const auto& fields = header().v2;
+  const SnapshotList now{writes_, overlay_.size(), fields.snapshots_offset.raw(), fields.nb_snapshots};
+  if (snapshots_read_ != now) {
+    snapshot_l1_tables_.clear();
+    for (const auto& s : analyzer::read_snapshots(overlay_, header()))
+      snapshot_l1_tables_.push_back({s.entry.l1_table_offset.raw(), s.entry.l1_size});
+    snapshots_read_ = now;
+  }
+  return snapshot_l1_tables_;
+}
+
 std::optional<EntryPlace> Draft::entry(std::string_view where) const {
   if (!verdict_.geometry || !verdict_.header) return std::nullopt;
   const auto& g = geometry();
@@ -320,11 +332,11 @@ std::optional<EntryPlace> Draft::entry(std::string_view where) const {
   if (where.starts_with(snapshot)) {
     where.remove_prefix(snapshot.size());
     const auto index = take_index(where);
-    const auto snapshots = analyzer::read_snapshots(overlay_, header());
+    const auto& snapshots = snapshot_l1_tables();
     if (!index || *index >= snapshots.size() || !where.starts_with('.')) return std::nullopt;
     where.remove_prefix(1);
-    l1 = snapshots[static_cast<std::size_t>(*index)].entry.l1_table_offset.raw();
-    entries = snapshots[static_cast<std::size_t>(*index)].entry.l1_size;
+    l1 = snapshots[static_cast<std::size_t>(*index)].offset;
+    entries = snapshots[static_cast<std::size_t>(*index)].entries;
   }
   if (!where.starts_with(l1_name)) return std::nullopt;
   where.remove_prefix(l1_name.size());

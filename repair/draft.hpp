@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -146,6 +147,11 @@ class Draft {
   void look_for_dangling();
   [[nodiscard]] bool reads_as_zeros(std::uint64_t begin, std::uint64_t end) const;
   void look_for_contested();
+  struct SnapshotL1 {
+    std::uint64_t offset, entries;
+  };
+  // By the snapshots' places in the list, which may be long: it is read once between two changes.
+  [[nodiscard]] const std::vector<SnapshotL1>& snapshot_l1_tables() const;
 
   storage::Overlay overlay_;
   const Options& options_;
@@ -165,6 +171,10 @@ class Draft {
   std::set<std::uint64_t> kept_;
   std::vector<std::uint64_t> abandoned_;
   std::uint64_t writes_ = 0;
+  using SnapshotList =
+      std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t>;  // what decides it
+  mutable std::optional<SnapshotList> snapshots_read_;
+  mutable std::vector<SnapshotL1> snapshot_l1_tables_;
   std::vector<findings::GuestRange> named_;
 };
 
