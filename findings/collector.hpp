@@ -8,8 +8,7 @@
 // 1. A caller asks `only_counts` with the place only. Where the finding can't be among the kept ones any more, it is
 //    counted with that, and its text need not be built.
 // 2. Otherwise the caller builds the finding and calls `add`, which counts it and keeps it while it is small
-// enough: each
-//    rule has a heap with the largest kept finding on top, and a smaller one takes its place.
+//    enough: each rule has a heap with the largest kept finding on top, and a smaller one takes its place.
 #pragma once
 
 #include <array>
