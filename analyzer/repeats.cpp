@@ -46,7 +46,7 @@ base::Result<void> MappingWalk::find_repeats() {
     bool overflow = false;
     if (round == 0) tables_ = 0;
     auto done = for_each_slice([&](const Slice& slice) -> base::Result<void> {
-      const std::uint64_t step = std::clamp<std::uint64_t>(most_uses / trees_.size(), 1, 2048);
+      const std::uint64_t step = indices_at_once();
       for (std::uint64_t at = slice.first; at < slice.end && !overflow; at += step)
         for (const auto& group : groups_of(slice, at, std::min(slice.end, at + step), nullptr))
           for (const auto& use : group.uses) {

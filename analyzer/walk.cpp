@@ -468,8 +468,7 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
     const std::uint64_t step =
-        std::clamp<std::uint64_t>(batch_of(jobs_) >> rules_.geometry.cluster_bits(), 1,
-                                  std::clamp<std::uint64_t>(most_uses / trees_.size(), 1, 2048));
+        std::clamp<std::uint64_t>(batch_of(jobs_) >> rules_.geometry.cluster_bits(), 1, indices_at_once());
     const auto tasks = static_cast<std::size_t>(base::divide_up(slice.end - slice.first, step));
     base::parallel_for(jobs, tasks, [&](std::size_t task, unsigned id) {
       if (image_.progress.stop_requested()) return;

@@ -2,6 +2,7 @@
 // however many of them share it. Promises: bounded memory; tables in holes cost nothing; visitors are called from
 // several threads, every (L1 index) group exactly once.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -128,6 +129,10 @@ class MappingWalk {
 
  private:
   static constexpr std::uint64_t most_uses = 1ULL << 16;  // of tables, in memory at once
+  // L1 indices whose groups are held at once: all tables that they name together are no more than `most_uses`.
+  [[nodiscard]] std::uint64_t indices_at_once() const {
+    return std::clamp<std::uint64_t>(most_uses / std::max<std::size_t>(trees_.size(), 1), 1, 2048);
+  }
   // The words of all L1 tables for the indices [first, end).
   struct Slice {
     std::uint64_t first = 0, end = 0;

@@ -36,14 +36,14 @@ function(cowvet_library name)
   target_link_libraries(${target} ${scope} cowvet::fmt)
 endfunction()
 
-# cowvet_test(FOLDER [DEPENDS room…] [LIBRARIES target…] [TIMEOUT seconds] [ONE_PROCESS] [JOINED])
+# cowvet_test(FOLDER [DEPENDS room…] [LIBRARIES target…] [TIMEOUT seconds] [PARTS n] [JOINED])
 # Makes the test program test_FOLDER from all .cpp files of tests/FOLDER (tests are in NAME_test.cpp, helpers in
 # other files) and registers each of its tests with ctest; every NAME_test.py becomes one ctest entry.
-# ONE_PROCESS registers the program as one entry: for tests that share an expensive set-up.
+# PARTS deals the program's tests out to n entries instead: for hundreds of tests that are shorter than a process's start.
 # All tests see COWVET (the binary), COWVET_CORPUS (the corpus tool), COWVET_SOURCE_DIR and COWVET_BUILD_DIR
 # in their environment, and COWVET_LONG=1 under `tools/test --long`.
 function(cowvet_test folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_PROCESS;JOINED" "TIMEOUT" "DEPENDS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "JOINED" "TIMEOUT;PARTS" "DEPENDS;LIBRARIES")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
@@ -74,9 +74,15 @@ function(cowvet_test folder)
     endif()
   endforeach()
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} cowvet::fmt rapidcheck rapidcheck_gtest GTest::gtest_main)
-  if(arg_ONE_PROCESS)
-    add_test(NAME ${folder} COMMAND ${target})
-    set_tests_properties(${folder} PROPERTIES ENVIRONMENT "${environment}" TIMEOUT ${arg_TIMEOUT} LABELS ${folder})
+  if(arg_PARTS)
+    math(EXPR last "${arg_PARTS} - 1")
+    foreach(part RANGE ${last})
+      math(EXPR number "${part} + 1")
+      set(name ${folder}.part_${number}_of_${arg_PARTS})
+      add_test(NAME ${name} COMMAND ${target} --gtest_brief=1)
+      set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS ${folder}
+        ENVIRONMENT "${environment};GTEST_TOTAL_SHARDS=${arg_PARTS};GTEST_SHARD_INDEX=${part}")
+    endforeach()
   else()
     gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${folder}."
       PROPERTIES ENVIRONMENT "${environment}" TIMEOUT ${arg_TIMEOUT} LABELS ${folder})
