@@ -85,6 +85,12 @@ class Choosing {
     if (to >= draft_.image().size()) return refuse("the file ends before");
     if (place_.l1 && !l2_looks(draft_.bytes(to, g_.cluster_size()), g_, draft_.image().size()).is_one())
       return refuse("the cluster there does not look like an L2 table");
+    // What the end of the file took of the table could be read as nothing before; a reader may refuse it whole now.
+    if (place_.l1 && to + g_.cluster_size() > draft_.image().size() && !draft_.allows(Consent::lossy) &&
+        guest_begin() + ((draft_.image().size() - to) / g_.l2_entry_size() << g_.cluster_bits()) <
+            layer_end())
+      return refuse(
+          "the file ends within that table; --level all --allow-loss gives up what is missing of it");
     if (place_.l1 && another_layers(to)) return {};
     if (names_it_) return {};
     const auto owner = owner_of(to >> g_.cluster_bits());
@@ -128,7 +134,7 @@ class Choosing {
     const auto tables = l1_tables(draft_);
     const auto l1 = std::ranges::find(tables, prefix(), &L1Table::prefix);
     if (l1 == tables.end()) return 0;
-    return l1->id.empty() ? l1->disk : std::max(l1->disk, l1->entries * g_.span());
+    return mapped_end(*l1, g_);
   }
   // What all layers show that have the table which the entry is in at the same place of their disks.
   [[nodiscard]] std::vector<findings::GuestRange> guest() const {

@@ -31,8 +31,18 @@ constexpr std::string_view end_table =
     "let the L2 table end with entries that read as zeros, where the file ends";
 constexpr std::string_view clear_table = "keep the table's entries that make sense, and give up the others";
 
+// Where the last of the layers ends that have this table at this place of their disks, guest bytes.
+std::uint64_t last_end(const Draft& draft, const Vacancy& v) {
+  std::uint64_t end = 0;
+  for (const auto& l1 : l1_tables(draft))
+    if (v.place.l1_index < l1.entries && (draft.word(l1.offset + v.place.l1_index * 8) &
+                                          format::entry_offset_mask) == (v.word & format::entry_offset_mask))
+      end = std::max(end, mapped_end(l1, draft.geometry()));
+  return end;
+}
+
 // An L2 table that the end of the file cuts off: the entries that are there stay, and the file goes on up to the
-// table's end, with entries that read as zeros.
+// table's end, with entries that read as zeros. Nothing is lost where all of these lie behind the disk's end.
 Remedied complete_table(Draft& draft, const Vacancy& v) {
   const auto& g = draft.geometry();
   const std::uint64_t table = v.word & format::entry_offset_mask, eof = draft.image().size();
@@ -40,11 +50,12 @@ Remedied complete_table(Draft& draft, const Vacancy& v) {
     return {};  // another entry leads there, and it is done
   const std::uint64_t first = (eof - table) / g.l2_entry_size();
   const std::uint64_t guest = v.place.l1_index * g.span() + (first << g.cluster_bits());
-  const std::string layer = v.guest.empty() ? std::string{} : v.guest.front().snapshot;
-  auto* action = draft.may_act(
-      v.rule, Consent::lossy, end_table,
-      {.where = v.where,
-       .guest = {{base::GuestOffset{guest}, (v.place.l1_index + 1) * g.span() - guest, layer}}});
+  const std::uint64_t end = std::min((v.place.l1_index + 1) * g.span(), last_end(draft, v));
+  const bool loses = guest < end || draft.any("l1/alias"_rule);  // which has it at another place, too
+  Place place{.where = v.where};
+  if (guest < end)
+    place.guest = {{base::GuestOffset{guest}, end - guest, v.guest.empty() ? "" : v.guest.front().snapshot}};
+  auto* action = draft.may_act(v.rule, loses ? Consent::lossy : Consent::lossless, end_table, place);
   if (action == nullptr) return {};
   if (auto done = draft.resize(*action, table + g.cluster_size()); !done) return done;
   if (!draft.verdict().backing_name) return {};

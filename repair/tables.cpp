@@ -8,6 +8,10 @@
 
 namespace cowvet::repair {
 
+std::uint64_t mapped_end(const L1Table& l1, const format::Geometry& g) {
+  return l1.id.empty() ? l1.disk : std::max(l1.disk, l1.entries * g.span());
+}
+
 std::vector<L1Table> l1_tables(const Draft& draft) {
   std::vector<L1Table> tables;
   const auto& header = draft.header();

@@ -15,6 +15,9 @@ struct L1Table {
   std::uint64_t disk = 0;  // bytes of the layer's disk
 };
 
+// Where what the layer maps ends, guest bytes: its disk, or a snapshot's VM state, which lies behind the disk.
+[[nodiscard]] std::uint64_t mapped_end(const L1Table& l1, const format::Geometry& g);
+
 // The L1 tables that lie inside the file, the active one first.
 [[nodiscard]] std::vector<L1Table> l1_tables(const Draft& draft);
 

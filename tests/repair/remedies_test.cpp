@@ -125,6 +125,40 @@ TEST(Remedies, a_table_cut_by_the_end_of_the_file_keeps_its_entries) {
   EXPECT_EQ(m.errors(), 0U);
 }
 
+TEST(Remedies, entries_behind_the_disks_end_that_a_cut_took_are_no_loss) {
+  const std::string recipe = "image size=1M cluster_size=4K\ndatafile \"d\"\ndata 0..3\ndamage:\ntruncate ";
+  const Mended behind(recipe + "-2048\n", Level::lossless);
+  EXPECT_EQ(behind.errors(), 0U);
+  EXPECT_EQ(behind.shows({0, 1, 2, 3}), "1 2 3 4");
+  const Mended within(recipe + "-2056\n", Level::lossless);
+  EXPECT_FALSE(within.did("let the L2 table end"));
+}
+
+// The engine refuses a table that the file's end cuts: what read as zeros before could not be read any more.
+TEST(Remedies, a_table_that_a_cut_took_a_part_of_is_not_chosen_without_consent) {
+  for (const auto& [cut, allow_loss] : {std::pair(2048, false), {2056, false}, {2056, true}}) {
+    const Devices devices(
+        fmt::format("image size=1M cluster_size=4K\ndatafile \"d\"\ndata 0..3\ndamage:\n"
+                    "set l1[0] = 0\ntruncate -{}\n",
+                    cut));
+    const std::uint64_t table = devices.image.size() + static_cast<unsigned>(cut) - 4096;
+    base::Progress progress;
+    const Options options{.level = allow_loss ? Level::all : Level::lossless,
+                          .allow_loss = allow_loss,
+                          .jobs = 1,
+                          .data_file = &*devices.data,
+                          .choices = {{"l1[0]", table}}};
+    const auto planned = plan_repair(devices.image, options, progress);
+    ASSERT_EQ(planned.has_value(), cut == 2048 || allow_loss);
+    if (planned) {
+      EXPECT_EQ(planned->draft->image().size(), table + 4096) << "the table ends where it should";
+      EXPECT_EQ(planned->plan.after.summary.of(findings::Severity::error).findings, 0U);
+    } else {
+      EXPECT_TRUE(planned.error().message.contains("--allow-loss")) << planned.error().message;
+    }
+  }
+}
+
 TEST(Remedies, an_instruction_count_is_no_id) {
   const Mended m(
       "image size=1M cluster_size=4K\ndata 0..3\nsnapshot extra=24 name=first\ndamage:\n"
