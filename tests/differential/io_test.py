@@ -69,7 +69,7 @@ read 0 512|read -C 0 512|read -v 0 32|read -v 100 300|read -q 0 512|read -vq 5 3
 read -P 0x7 0 4k|read -P 256 0 4k|read -P x 0 4k|read -P -1 0 4k|read -P 7 -s 512 -l 512 0 4k|read -P 7 -s 512 -l 8k 0 4k
 read -P 7 -s 4k 0 4k|read -P 7 -s 8k 0 4k|read -P 0 -s 127k -l 2k 0 200k|read -P 7 -l 128k 0 200k|read -P 7 -l 131073 0 200k
 read -s 512 0 4k|read -l 512 0 4k|read -P 7 -l 0 0 4k|read|read 0|read 0 1 2|read x 1|read 0 x|read -1 1|read 0 -1|read 0 0
-read 2M 512|read 2M 0|read 1048575 2|read 0 3G|read 0 2147483648|read 0 2147483136|read 0 9E|read 0 99999999999999999999
+read 2M 512|read 2M 0|read 1048575 2|read 0 3G|read 0 2147483648|read 0 9E|read 0 99999999999999999999
 read 0 1.5k|read 0 0x200|read -a 0 512|read -b 0 512|read -b 3M 1k|read -b 1 512|read -b 0 5|read -p 0 512|read -k 0 512
 read --foo 0 512|read -- 0 512|read 0 -q 512|read -P 7 7 512 -v|read "0" 512|read '0' 512|bogus|bogus 1 2||   read   0   512  
 read 0 512 # x|"read" 0 512|# x|read -- -1 1|read -- 0 -1|read 0 1.3|read 0 1.3k|read 0 1b|read 0 1B|read 0 1kk|read 0 1e3|read 0 1.
@@ -303,6 +303,8 @@ with scratch() as folder:
         compared["command lines"] += words.count("-c") + (typed or "").count("\n")
         bench.session("plain", words, typed)
         bench.content("plain", words)
+    # The longest read of all: qemu-io fills its 2 GiB first, which takes it nine seconds of some virtual machines' time.
+    bench.session("plain", [*given(["read 0 2147483136"]), *opened("plain")])
 
 print(", ".join(f"{count} {name}" for name, count in compared.items()))
 for complaint in complaints[:int(os.environ.get("COWVET_COMPLAINTS", "20"))]:
