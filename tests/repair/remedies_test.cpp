@@ -159,6 +159,12 @@ TEST(Remedies, a_table_that_a_cut_took_a_part_of_is_not_chosen_without_consent) 
   }
 }
 
+// Nothing was freed as long as the table was a hole; what was written beside it ended that before the second repair.
+TEST(Remedies, a_table_in_a_hole_is_a_table_of_zeros) {
+  const Mended m("image size=1M cluster_size=4K\ndata 0..3\ndamage:\nzero @data[0] for 16K\nhole @l2[0]\n");
+  EXPECT_EQ(m.plan().after.summary.of(findings::Severity::leak).findings, 0U);
+}
+
 TEST(Remedies, an_instruction_count_is_no_id) {
   const Mended m(
       "image size=1M cluster_size=4K\ndata 0..3\nsnapshot extra=24 name=first\ndamage:\n"
