@@ -252,7 +252,7 @@ bool MappingChecks::judge_table(const Group& group, const TableUse& use, const T
     findings_.naming().put_guest(f, use, findings_.guest_of(group, first),
                                  entries << geometry().cluster_bits());
     image_.report(std::move(f));
-    // A hole is no other than a table of zeros, which a write beside it turns it into: see explain_leaks.
+    // A hole is a table of zeros, and a write beside it makes it one: explain_leaks doubts both alike.
     if (rule != "file/metadata-hole"_rule) doubt("an L2 table can't be read as one");
   };
   if (table.os_error != 0) {

@@ -48,7 +48,7 @@ function(cowvet_test folder)
     set(arg_TIMEOUT 300)
   endif()
   set(directory ${PROJECT_SOURCE_DIR}/tests/${folder})
-  # The quarantine of freed memory is 256 MiB otherwise: a quarter of all time went into fresh pages for it.
+  # The quarantine of freed memory is 256 MiB otherwise: a quarter of the engine tests' time went into fresh pages for it.
   set(environment COWVET=${PROJECT_BINARY_DIR}/cli/cowvet COWVET_CORPUS=${PROJECT_BINARY_DIR}/corpus/cowvet-corpus
                   COWVET_SOURCE_DIR=${PROJECT_SOURCE_DIR} COWVET_BUILD_DIR=${PROJECT_BINARY_DIR}
                   ASAN_OPTIONS=quarantine_size_mb=16)
