@@ -19,7 +19,7 @@ GuestOffset EntryFindings::guest_of(const Group& group, std::uint32_t entry) con
 }
 
 void EntryFindings::l1(RuleId rule, const Tree& tree, std::uint64_t index, format::L1Entry entry,
-                       std::string detail) {
+                       const Detail& detail) {
   const HostOffset place{tree.l1.raw() + index * 8};
   const GuestOffset guest{base::saturating_mul(index, geometry_.span())};
   if (image_.findings.only_counts(rule, {place, guest}, rule->severity)) return;
@@ -28,13 +28,13 @@ void EntryFindings::l1(RuleId rule, const Tree& tree, std::uint64_t index, forma
   f.host = {place, 8};
   f.snapshot = naming_.layer(tree);
   f.actual = Value::hex(entry.word);
-  f.detail = std::move(detail);
+  if (detail) f.detail = detail();
   naming_.put_guest(f, tree, guest, geometry_.span());
   image_.report(std::move(f));
 }
 
 void EntryFindings::l2(RuleId rule, const Group& group, const TableUse& use, const EntryRun& run, bool milder,
-                       std::string detail) {
+                       const Detail& detail) {
   const auto guest = guest_of(group, run.first);
   const HostOffset place{use.table.raw() + run.first * geometry_.l2_entry_size()};
   const auto severity = milder ? rule->lesser : rule->severity;
@@ -46,7 +46,7 @@ void EntryFindings::l2(RuleId rule, const Group& group, const TableUse& use, con
   f.host = {place, run.count * geometry_.l2_entry_size()};
   f.snapshot = naming_.layer(trees_[use.trees.front()]);
   f.count = run.count;
-  f.detail = std::move(detail);
+  if (detail) f.detail = detail();
   std::array<std::byte, 8> word;
   if (image_.device.read(place.raw(), word).valid == word.size())
     f.actual = Value::hex(base::load_be<std::uint64_t, 0>(std::span<const std::byte, 8>(word)));

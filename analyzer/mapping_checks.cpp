@@ -89,8 +89,8 @@ void MappingChecks::doubt(std::string reason) {
 
 void MappingChecks::l1_entry(const Tree& tree, std::uint32_t, std::uint64_t index, format::L1Entry entry) {
   if (!judge_) return;
-  const auto report = [&](RuleId rule, std::string detail = {}) {
-    findings_.l1(rule, tree, index, entry, std::move(detail));
+  const auto report = [&](RuleId rule, const EntryFindings::Detail& detail = {}) {
+    findings_.l1(rule, tree, index, entry, detail);
   };
   if (entry.reserved() != 0) {
     report("l1/entry-reserved"_rule);
@@ -110,7 +110,8 @@ void MappingChecks::l1_entry(const Tree& tree, std::uint32_t, std::uint64_t inde
     doubt("an L1 entry points past the end of the file");
     if (entry.reserved() == 0) named(table.raw(), geometry().cluster_size());
   } else if (const auto owner = metadata_.owner(geometry().cluster_of(table))) {
-    report("l1/points-at-metadata"_rule, fmt::format("the cluster belongs to: {}", to_string(*owner)));
+    report("l1/points-at-metadata"_rule,
+           [&] { return fmt::format("the cluster belongs to: {}", to_string(*owner)); });
     doubt("an L1 entry points at other metadata");
   }
 }
@@ -129,7 +130,7 @@ void MappingChecks::group(const Group& group, unsigned worker) {
     const auto copied = format::l1_word["copied"];
     findings_.l1("l1/copied-set-shared"_rule, walk().trees()[use.trees.front()], group.l1_index,
                  format::L1Entry{copied.set(use.table.raw(), 1)},
-                 fmt::format("{} references to the L2 table", use.refs));
+                 [&] { return fmt::format("{} references to the L2 table", use.refs); });
   }
 }
 
@@ -345,7 +346,7 @@ void MappingChecks::owned(const Group& group, std::span<const Owned> items, unsi
       continue;
     if (item.run.copied)
       findings_.l2("l2/copied-set-shared"_rule, group, group.uses[item.use], item.run, false,
-                   fmt::format("{} references", item.refs));
+                   [&] { return fmt::format("{} references", item.refs); });
     else
       clear_copied_seen_ = true;
   }

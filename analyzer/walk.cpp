@@ -30,6 +30,7 @@ constexpr std::uint64_t batch_bytes = 1ULL
 constexpr std::uint64_t merge_entries = 1ULL << 16;  // entries of a group that are merged at once
 constexpr std::size_t runs_at_once = 8192;           // shown to the visitor: a whole table of usual size
 constexpr std::size_t owned_at_once = 1024;          // the same of what is owned
+constexpr std::uint64_t most_tasks = 4096;           // of a slice: every thread has work until its end
 constexpr std::uint64_t all_buffers = 16ULL << 20;   // bytes that all workers may take
 
 // How many bytes of tables each of so many workers reads at once.
@@ -467,8 +468,11 @@ base::Result<void> MappingWalk::run(Visitor& visitor, unsigned jobs) {
   jobs = static_cast<unsigned>(std::clamp<std::uint64_t>(most, 1, std::max(jobs, 1U)));
   std::vector<Worker> workers(std::max(jobs, 1U));
   return for_each_slice([&](const Slice& slice) -> base::Result<void> {
+    // As many indices a task as are read at once; of a long table more, since each task costs some time too.
+    const std::uint64_t read_at_once = batch_of(jobs_) >> rules_.geometry.cluster_bits();
+    const std::uint64_t shared_out = (slice.end - slice.first) / most_tasks;
     const std::uint64_t step =
-        std::clamp<std::uint64_t>(batch_of(jobs_) >> rules_.geometry.cluster_bits(), 1, indices_at_once());
+        std::clamp<std::uint64_t>(std::max(read_at_once, shared_out), 1, indices_at_once());
     const auto tasks = static_cast<std::size_t>(base::divide_up(slice.end - slice.first, step));
     base::parallel_for(jobs, tasks, [&](std::size_t task, unsigned id) {
       if (image_.progress.stop_requested()) return;
