@@ -3,7 +3,8 @@
 function(cowvet_join target joined)
   if(joined AND COWVET_JOIN)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
-    target_compile_options(${target} PRIVATE -Wno-shadow)  # a local name may be a global one of another file
+    # A local name may be a global one of another file, and a file's own types look to g++ as if others could see them.
+    target_compile_options(${target} PRIVATE -Wno-shadow $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
 endfunction()
 

@@ -49,14 +49,19 @@ install() {
   }
 }
 
-# build PRESET [TARGET…]: configures if needed and builds, with one line of progress once it takes more than a moment.
+# build PRESET [-DOPTION=VALUE…] [TARGET…]: configures if needed and builds, with one line of progress once it takes more
+# than a moment.
 build() {
-  local preset=$1 directory=$root/build/$1 log=$root/build/$1.log
+  local preset=$1 directory=$root/build/$1 log=$root/build/$1.log options=()
   shift
+  while [[ ${1-} == -D* ]]; do
+    options+=("$1")
+    shift
+  done
   mkdir -p "$root/build"
   (
     cd "$root"
-    [[ -f $directory/build.ninja ]] || cmake --preset "$preset"
+    [[ -f $directory/build.ninja && ${#options[@]} == 0 ]] || cmake --preset "$preset" "${options[@]}"
     cmake --build --preset "$preset" ${1:+--target "$@"}
   ) >"$log" 2>&1 &
   local job=$! tick=0 line shown=

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from programs import COWVET, LONG, PATIENCE, SECRET, Said, need, run, scratch
+from programs import LONG, PATIENCE, SECRET, SURROUNDINGS, Said, cowvet_of_turn, need, run, scratch
 
 need("qemu-img", "qemu-io")
 
@@ -219,10 +219,7 @@ class Bench:
     def __init__(self, folder):
         self.made = Path(folder, "made")
         self.folders = {"theirs": Path(folder, "theirs"), "ours": Path(folder, "ours")}
-        links = Path(folder, "links")
-        links.mkdir()
-        os.symlink(COWVET, links / "qemu-io")
-        self.programs = {"theirs": shutil.which("qemu-io"), "ours": str(links / "qemu-io")}
+        self.links = Path(folder, "links")
         for kind, commands in IMAGES.items():
             where = self.made / kind
             where.mkdir(parents=True)
@@ -234,14 +231,25 @@ class Bench:
                 said = run(words, where)
                 assert said.code == 0, said
 
+    def program(self, who):
+        """qemu-io itself, or a link of that name to the cowvet whose turn it is."""
+        if who == "theirs":
+            return shutil.which("qemu-io")
+        cowvet = Path(cowvet_of_turn())
+        link = self.links / cowvet.parent.parent.name / "qemu-io"
+        if not link.is_symlink():
+            link.parent.mkdir(parents=True)
+            link.symlink_to(cowvet)
+        return link
+
     def session(self, kind, words, typed=None):
         """Runs both; the same words, the same file names."""
         said, running = {}, {}
         for who, folder in self.folders.items():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.made / kind, folder)
-            running[who] = subprocess.Popen([self.programs[who], *words], cwd=folder, stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            running[who] = subprocess.Popen([self.program(who), *words], cwd=folder, stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=SURROUNDINGS)
         for who, process in running.items():
             out, err = (text.decode(errors="replace") for text in process.communicate((typed or "").encode(), PATIENCE))
             said[who] = Said(["qemu-io", *words], process.returncode, masked(out), masked(err))
@@ -255,21 +263,18 @@ class Bench:
     def content(self, kind, words):
         """Whether the guest's bytes that both left are the same, and the image is sound."""
         compared["contents"] += 1
-        theirs, ours = (str(self.folders[who] / "disk") for who in ("theirs", "ours"))
+        names = [str(folder / "disk") for folder in self.folders.values()]
         here = self.folders["ours"]
-        if kind == "raw":
-            same = Path(theirs).read_bytes() == Path(ours).read_bytes()
-        elif kind == "split":  # the data file is named relative to where the program runs
+        if kind == "split":  # the data file is named relative to where the program runs
             for folder in self.folders.values():
                 run(["qemu-img", "convert", "-O", "raw", "disk", "flat"], folder)
-            same = self.folders["theirs"].joinpath("flat").read_bytes() == here.joinpath("flat").read_bytes()
-        else:
-            names = [theirs, ours]
-            if kind == "locked":
-                names = [f"driver=qcow2,file.filename={name},encrypt.key-secret=key" for name in names]
-            said = run(["qemu-img", "compare", *opened(kind)[:-1], *names], here)
-            same = said.code == 0
-        if not same:
+            names = [str(folder / "flat") for folder in self.folders.values()]
+        if kind == "locked":
+            names = [f"driver=qcow2,file.filename={name},encrypt.key-secret=key" for name in names]
+        flat = kind in ("raw", "split")
+        same = not flat or Path(names[0]).stat().st_size == Path(names[1]).stat().st_size
+        formats = ["-f", "raw", "-F", "raw"] if flat else opened(kind)[:-1]
+        if not same or run(["qemu-img", "compare", *formats, *names], here).code != 0:
             complaints.append(f"{kind}: another content after {words}")
         if kind != "raw" and (said := run(["qemu-img", "check", *opened(kind)], here)).code != 0:
             complaints.append(f"{kind}: after {words}:\n{said}")

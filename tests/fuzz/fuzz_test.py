@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,19 @@ SECONDS = int(os.environ.get("COWVET_FUZZ_SECONDS", 3600 if os.environ.get("COWV
 # The minute of CI is the same everywhere, so that what it finds is found again; hours go other ways each time.
 SEED = ["-seed=1"] if SECONDS <= 60 else []
 LEAST_SEEDS = 100  # images of corpus/ that are small enough for the whole check
-BEFORE_SEEDS_ARE_READ = 120  # seconds
+PATIENCE = 1200  # seconds, for reading the seeds, and for the input that is run when the time is over
 # Freed memory that the address sanitizer keeps back would count against the limit.
 SANITIZED = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=16"}
+
+
+def ended_or(ready, process, seconds):
+    """Waits so long at most; true as soon as `ready`, false when the process ended before or the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if ready():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def fuzz(target, folder, hurt):
@@ -41,21 +52,19 @@ def fuzz(target, folder, hurt):
 
     begun = time.monotonic()
     log = hurt / f"{name}.log"
-    said = ""
-    for searching in (False, True):
-        # The search begins by reading all that was replayed: that doesn't count.
-        replayed = int(time.monotonic() - begun)
-        extra = [f"-max_total_time={SECONDS + replayed}"] if searching else ["-runs=0"]
-        limit = SECONDS + 10 * BEFORE_SEEDS_ARE_READ
-        with open(log, "wb") as sink:
-            try:
-                code = subprocess.run([*words, *dictionary, *extra, *places], stdin=subprocess.DEVNULL, stdout=sink,
-                                      stderr=subprocess.STDOUT, timeout=limit, env=SANITIZED).returncode
-            except subprocess.TimeoutExpired:
-                code = f"still running after {limit} s"
-        said = log.read_text(errors="replace")
-        if code != 0:
-            return f"{target}: {code}\n{said[-6000:]}", f"{target}: failed"
+    with open(log, "wb") as sink, subprocess.Popen([*words, *dictionary, *places], stdin=subprocess.DEVNULL, stdout=sink,
+                                                   stderr=subprocess.STDOUT, env=SANITIZED) as process:
+        # The search begins by reading all that is to be replayed: that doesn't count.
+        replayed = ended_or(lambda: b" INITED " in log.read_bytes(), process, PATIENCE)
+        ended_or(lambda: not replayed, process, SECONDS)
+        process.send_signal(signal.SIGUSR1)  # it ends once it is done with its input, and tells its figures
+        ended_or(lambda: False, process, PATIENCE)
+        in_time = process.poll() is not None
+        process.kill()
+    said = log.read_text(errors="replace")
+    if process.returncode != 0 or not replayed:
+        how = process.returncode if in_time else f"still running after {PATIENCE} s"
+        return f"{target}: {how}\n{said[-6000:]}", f"{target}: failed"
     executions = int(re.search(r"stat::number_of_executed_units:\s+(\d+)", said).group(1))
     rate = executions / max(1, time.monotonic() - begun)
     if executions == 0:

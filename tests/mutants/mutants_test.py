@@ -13,7 +13,8 @@ from pathlib import Path
 
 import weave
 
-PROGRAM = Path(os.environ["COWVET_BUILD_DIR"], "tests", "mutants", "hunt")
+SOURCE = Path(os.environ.get("COWVET_SOURCE_DIR", Path(__file__).resolve().parents[2]))
+PROGRAM = SOURCE / "build" / "release" / "tests" / "mutants" / "hunt"
 LEAST = 40
 SLOWER = 4  # times as long as without a mutant, after which one that never ends is caught
 LEAST_PATIENCE = 60  # seconds
@@ -52,6 +53,8 @@ def caught(mutant, seconds):
 
 
 def main():
+    if not PROGRAM.is_file():
+        sys.exit(f"{PROGRAM} is missing: configure the preset release with -DCOWVET_MUTANTS=ON, as tools/test does")
     mutants = weave.all_mutants()
     complaints = [f"{name}: its text is not in the source, or not only once" for name in weave.stale()]
     if len(mutants) < LEAST:
