@@ -24,7 +24,9 @@ SECONDS = int(os.environ.get("COWVET_FUZZ_SECONDS", 3600 if os.environ.get("COWV
 # The minute of CI is the same everywhere, so that what it finds is found again; hours go other ways each time.
 SEED = ["-seed=1"] if SECONDS <= 60 else []
 LEAST_SEEDS = 100  # images of corpus/ that are small enough for the whole check
-PATIENCE = 1200  # seconds, for reading the seeds, and for the input that is run when the time is over
+PATIENCE = 1200  # seconds, for reading the seeds
+SECONDS_TO_END = 60
+INTERRUPTED = 72  # libFuzzer's exit code when a signal ends it
 # Freed memory that the address sanitizer keeps back would count against the limit.
 SANITIZED = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=16"}
 
@@ -55,15 +57,14 @@ def fuzz(target, folder, hurt):
     with open(log, "wb") as sink, subprocess.Popen([*words, *dictionary, *places], stdin=subprocess.DEVNULL, stdout=sink,
                                                    stderr=subprocess.STDOUT, env=SANITIZED) as process:
         # The search begins by reading all that is to be replayed: that doesn't count.
-        replayed = ended_or(lambda: b" INITED " in log.read_bytes(), process, PATIENCE)
+        replayed = ended_or(lambda: b"INITED " in log.read_bytes(), process, PATIENCE)
         ended_or(lambda: not replayed, process, SECONDS)
-        process.send_signal(signal.SIGUSR1)  # it ends once it is done with its input, and tells its figures
-        ended_or(lambda: False, process, PATIENCE)
-        in_time = process.poll() is not None
+        process.send_signal(signal.SIGTERM)  # it ends at once, and tells its figures
+        ended_or(lambda: False, process, SECONDS_TO_END)
         process.kill()
     said = log.read_text(errors="replace")
-    if process.returncode != 0 or not replayed:
-        how = process.returncode if in_time else f"still running after {PATIENCE} s"
+    if process.returncode != INTERRUPTED or not replayed:
+        how = f"ended with {process.returncode} {'while it searched' if replayed else 'before it had replayed its seeds'}"
         return f"{target}: {how}\n{said[-6000:]}", f"{target}: failed"
     executions = int(re.search(r"stat::number_of_executed_units:\s+(\d+)", said).group(1))
     rate = executions / max(1, time.monotonic() - begun)
