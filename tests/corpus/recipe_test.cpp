@@ -23,14 +23,14 @@ constexpr const char* sample =
     "bitmap name=b0 set=0..3\n"
     "reserve spare clusters=2 fill=0x55\n";
 
-BuiltImage built(const std::string& recipe) {
+BuiltImage from_recipe(const std::string& recipe) {
   auto image = build(recipe);
   EXPECT_TRUE(image) << (image ? "" : image.error().message);
   return image ? std::move(*image) : BuiltImage{};
 }
 
 BuiltImage damaged(const std::string& damage) {
-  return built(sample + std::string("damage:\n") + damage + "\n");
+  return from_recipe(sample + std::string("damage:\n") + damage + "\n");
 }
 
 std::string mistake(const std::string& recipe) {
@@ -87,25 +87,25 @@ TEST(Paths, mean_the_places_that_the_specification_gives_them) {
 }
 
 TEST(Paths, reach_luks_slots_and_subclusters) {
-  const auto luks = built(
+  const auto luks = from_recipe(
       "image encryption=luks\ndamage:\nset luks.slot[2].stripes = 4001\nset luks.cipher_name = \"xyz\"\n");
   EXPECT_EQ(luks.file.load(luks.layout.luks->offset + 208 + 2 * 48 + 44, 4), 4001U);
   EXPECT_EQ(luks.file.load(luks.layout.luks->offset + 8, 4), 0x78797a00U);
-  const auto extended = built(
+  const auto extended = from_recipe(
       "image extended_l2\nsubclusters 3 allocated=0..3 zero=31\ndamage:\n"
       "set l2[0][3].subclusters.zero |= 1\nflip l2[0][3].subclusters.allocated bit 31\n");
   const auto at = extended.layout.active.l2.at(0) + 3 * 16;
   EXPECT_EQ(extended.file.load(at + 8, 8), 0x80000001'8000000fU);
   EXPECT_EQ(luks.file.load(luks.layout.extensions[0].offset + 4, 4), 16U);
-  const auto longer = built("image encryption=luks\ndamage:\nset ext[encryption].data.length = 5\n");
+  const auto longer = from_recipe("image encryption=luks\ndamage:\nset ext[encryption].data.length = 5\n");
   EXPECT_EQ(longer.file.load(longer.layout.extensions[0].offset + 16, 8), 5U);
   EXPECT_EQ(longer.file.load(longer.layout.extensions[0].offset + 4, 4), 16U);
   EXPECT_EQ(extended.file.load(at, 8), extended.layout.pristine.load(at, 8));
 }
 
 TEST(Paths, reach_extra_data_and_names_behind_it) {
-  const auto image =
-      built("image\nsnapshot name=s extra=32\nbitmap name=b extra=8\ndamage:\nset bitmap[0].name = \"x\"\n");
+  const auto image = from_recipe(
+      "image\nsnapshot name=s extra=32\nbitmap name=b extra=8\ndamage:\nset bitmap[0].name = \"x\"\n");
   const auto& bitmap = image.layout.bitmaps.at(0);
   EXPECT_EQ(image.file.load(bitmap.offset + 20, 4), 8U);
   EXPECT_EQ(image.file.load(bitmap.offset + 24, 8), 0xeeeeeeeeeeeeeeeeU);
@@ -122,8 +122,8 @@ TEST(Paths, survive_the_damage_done_before) {
 
 TEST(Paths, reach_refcounts_of_every_width) {
   for (const char* bits : {"1", "2", "4", "8", "16", "32", "64"}) {
-    const auto image = built(std::string("image refcount_bits=") + bits +
-                             "\ndata 0..2\ndamage:\nset refcount[@data[1]] = 0\n");
+    const auto image = from_recipe(std::string("image refcount_bits=") + bits +
+                                   "\ndata 0..2\ndamage:\nset refcount[@data[1]] = 0\n");
     const auto place = *image.layout.refcount_of(image.layout.data_of(image.layout.active, 1)->offset >> 16);
     const std::uint64_t mask = ~0ULL >> (64 - image.layout.geometry.refcount_bits()) << place.low_bit;
     const auto before = image.layout.pristine.load(place.offset, place.width);
@@ -133,7 +133,7 @@ TEST(Paths, reach_refcounts_of_every_width) {
 }
 
 TEST(Damage, changes_only_what_it_names) {
-  const auto sound = built(sample);
+  const auto sound = from_recipe(sample);
   const auto differs = [&](const std::string& damage) {
     const auto image = damaged(damage);
     std::vector<std::uint64_t> at;
@@ -165,7 +165,7 @@ TEST(Damage, changes_only_what_it_names) {
 }
 
 TEST(Damage, changes_the_length) {
-  const auto size = built(sample).file.size();
+  const auto size = from_recipe(sample).file.size();
   EXPECT_EQ(damaged("truncate -512").file.size(), size - 512);
   EXPECT_EQ(damaged("truncate +1T").file.size(), size + (1ULL << 40));
   EXPECT_EQ(damaged("truncate @l1").file.size(), 0x30000U);
@@ -175,9 +175,9 @@ TEST(Damage, changes_the_length) {
 
 TEST(Damage, reaches_the_data_file) {
   const std::string image = "image size=128K\ndatafile x raw\ndata 0\ndamage:\n";
-  EXPECT_EQ(built(image + "datafile truncate -512\n").data_file->size(), (128U << 10) - 512);
-  EXPECT_EQ(built(image + "datafile write 512 u32 7\n").data_file->load(512, 4), 7U);
-  EXPECT_FALSE(built(image + "datafile remove\n").data_file);
+  EXPECT_EQ(from_recipe(image + "datafile truncate -512\n").data_file->size(), (128U << 10) - 512);
+  EXPECT_EQ(from_recipe(image + "datafile write 512 u32 7\n").data_file->load(512, 4), 7U);
+  EXPECT_FALSE(from_recipe(image + "datafile remove\n").data_file);
   EXPECT_EQ(damage_mistake("datafile truncate 0"),
             "the image has no data file; write datafile \"NAME\" above damage:");
 }
@@ -188,7 +188,7 @@ TEST(Damage, leaves_holes_where_it_says_so) {
       if (e.offset <= offset && offset < e.offset + e.length) return true;
     return false;
   };
-  const auto spare = built(sample).layout.reserved.at("spare").offset;
+  const auto spare = from_recipe(sample).layout.reserved.at("spare").offset;
   EXPECT_TRUE(written(damaged("zero @spare"), spare));
   EXPECT_FALSE(written(damaged("hole @spare"), spare));
 }
@@ -206,9 +206,9 @@ TEST(Expressions, have_the_usual_operators) {
 
 TEST(Expectations, name_rules_and_places) {
   const auto image =
-      built(sample + std::string("expect refcount/leak at @spare, l2/reserved\n"
-                                 "damage:\ntruncate -1\n"
-                                 "expect-deep compressed/undecodable at @data[4]   # why\nexit 3\n"));
+      from_recipe(sample + std::string("expect refcount/leak at @spare, l2/reserved\n"
+                                       "damage:\ntruncate -1\n"
+                                       "expect-deep compressed/undecodable at @data[4]   # why\nexit 3\n"));
   ASSERT_EQ(image.expected.size(), 3U);
   EXPECT_EQ(image.expected[0].rule, "refcount/leak");
   EXPECT_EQ(image.expected[0].offset, image.layout.reserved.at("spare").offset);
@@ -219,7 +219,7 @@ TEST(Expectations, name_rules_and_places) {
   EXPECT_EQ(image.expected[2].rule, "compressed/undecodable");
   EXPECT_EQ(image.exit, 3);
   EXPECT_EQ(image.title, "Sound.");
-  EXPECT_TRUE(built("image\n").expected.empty());
+  EXPECT_TRUE(from_recipe("image\n").expected.empty());
 }
 
 TEST(Mistakes, are_answered_with_the_line_and_the_remedy) {

@@ -149,11 +149,11 @@ class Judge {
   Contents before_, after_;
 };
 
-struct Row {
+struct ChainRow {
   std::uint64_t sequences = 0, refused = 0, states = 0, judged = 0, bounded = 0, violations = 0;
 };
 
-class Explorer {
+class ChainExplorer {
  public:
   void explore(const Job& job) {
     ChainFiles files;
@@ -179,7 +179,7 @@ class Explorer {
     auto after = contents(files, invalid);
     const Judge judge(*step, std::move(before), std::move(after));
     std::unordered_set<std::size_t> seen;
-    Row row{.sequences = 1};
+    ChainRow row{.sequences = 1};
     const auto tried = each_chain_state(start, files.changes(), {}, [&](const State& state) {
       std::size_t hash = 0;
       for (const auto& [name, bytes] : state) hash = hash * 31 + hash_of(bytes);
@@ -196,13 +196,13 @@ class Explorer {
   }
 
   void print() const {
-    const auto line = [](const std::string& name, const Row& r) {
+    const auto line = [](const std::string& name, const ChainRow& r) {
       fmt::print("{:24} {:9} {:8} {:10} {:10} {:8} {:10}\n", name, r.sequences, r.refused, r.states, r.judged,
                  r.bounded, r.violations);
     };
     fmt::print("{:24} {:>9} {:>8} {:>10} {:>10} {:>8} {:>10}\n", "operation", "sequences", "senseless",
                "states", "distinct", "bounded", "violations");
-    Row all;
+    ChainRow all;
     for (const auto& [name, row] : rows_) {
       line(name, row);
       add(all, row);
@@ -216,12 +216,12 @@ class Explorer {
   }
 
  private:
-  static void add(Row& to, const Row& row) {
+  static void add(ChainRow& to, const ChainRow& row) {
     to.sequences += row.sequences, to.refused += row.refused, to.states += row.states,
         to.judged += row.judged;
     to.bounded += row.bounded, to.violations += row.violations;
   }
-  void note(const Job& job, const Row& row) {
+  void note(const Job& job, const ChainRow& row) {
     const std::scoped_lock lock(mutex_);
     add(rows_[job.sequence.back()->name], row);
   }
@@ -232,7 +232,7 @@ class Explorer {
 
   static constexpr std::size_t most_told = 20;
   mutable std::mutex mutex_;
-  std::map<std::string, Row> rows_;
+  std::map<std::string, ChainRow> rows_;
   std::vector<std::string> violations_;
 };
 
@@ -250,7 +250,7 @@ TEST(ChainCrashes, leave_every_layer_as_it_was) {
       for (const auto& second : operations)
         if (pairs++ % share == 0 && (whole || !shape.slow)) jobs.push_back({&shape, {&first, &second}});
     }
-  Explorer explorer;
+  ChainExplorer explorer;
   std::atomic<std::size_t> next = 0;
   const auto work = [&] {
     for (std::size_t i = next++; i < jobs.size() && !explorer.saw_enough(); i = next++)

@@ -23,7 +23,7 @@ struct Step {
   Bytes bytes;  // empty: a change of the length to `offset`
 };
 
-struct Change {
+struct KnownChange {
   std::string name;
   Bytes before;
   std::vector<Step> steps;
@@ -44,8 +44,8 @@ struct Change {
 inline const UndoIdentity somebody{
     .image = "disk.qcow2", .undo_file = "disk.qcow2.cowvet-undo", .cause = "a test", .made = 1'700'000'000};
 
-inline base::Result<Applied> apply_change(const Change& change, storage::Device& image, storage::Device& undo,
-                                          const Publish& publish = {}) {
+inline base::Result<Applied> apply_change(const KnownChange& change, storage::Device& image,
+                                          storage::Device& undo, const Publish& publish = {}) {
   storage::Overlay wanted(image);
   change.make(wanted);
   base::Progress progress;
@@ -71,7 +71,7 @@ inline Bytes sample(std::size_t size) {
 }
 
 // One change of each kind that undo tells apart.
-inline std::vector<Change> changes() {
+inline std::vector<KnownChange> changes() {
   return {
       {"within", sample(65536), {{1000, pattern(3000, 2)}, {30000, pattern(5, 3)}, {65000, pattern(100, 4)}}},
       {"into_a_hole", sample(65536), {{9000, pattern(10, 2)}, {16000, pattern(4000, 3)}}},

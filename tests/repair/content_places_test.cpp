@@ -186,7 +186,7 @@ class Memory final : public GuestReader {
   Bytes bytes_;
 };
 
-void put(Bytes& bytes, std::size_t at, std::string_view text) {
+void put_text(Bytes& bytes, std::size_t at, std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) bytes[at + i] = static_cast<std::byte>(text[i]);
 }
 
@@ -198,26 +198,26 @@ TEST(GuestSurvey, survives_whatever_file_systems_claim) {
   for (int round = 0; round < 120; ++round) {
     Bytes bytes(1U << 18);
     std::ranges::generate(bytes, noise);
-    put(bytes, 510, "\x55\xaa");
+    put_text(bytes, 510, "\x55\xaa");
     switch (round % 4) {
       case 0:
-        put(bytes, 1024 + 0x38, "\x53\xef");
+        put_text(bytes, 1024 + 0x38, "\x53\xef");
         bytes[1024 + 0x5a] = bytes[1024 + 0x5b] = std::byte{0};
         std::fill_n(bytes.begin() + 1024 + 0x18, 4, std::byte{0});
         break;
       case 1:
-        put(bytes, 0, std::string_view("XFSB\0\0\x10\0", 8));
-        put(bytes, 100, std::string_view("\xb4\xa5\x02\0\x02\0\0\x08", 8));
-        put(bytes, 512, "XAGF");
+        put_text(bytes, 0, std::string_view("XFSB\0\0\x10\0", 8));
+        put_text(bytes, 100, std::string_view("\xb4\xa5\x02\0\x02\0\0\x08", 8));
+        put_text(bytes, 512, "XAGF");
         std::fill_n(bytes.begin() + 520, 4, std::byte{0});
         break;
       case 2:
-        put(bytes, 3, "NTFS    ");
-        put(bytes, 0x0b, std::string_view("\0\x02\x08", 3));
+        put_text(bytes, 3, "NTFS    ");
+        put_text(bytes, 0x0b, std::string_view("\0\x02\x08", 3));
         break;
       default:
-        put(bytes, 0, "\xeb\x3c\x90");
-        put(bytes, 0x0b, std::string_view("\0\x02\x04\x01\0\x02", 6));
+        put_text(bytes, 0, "\xeb\x3c\x90");
+        put_text(bytes, 0x0b, std::string_view("\0\x02\x04\x01\0\x02", 6));
         bytes[0x15] = std::byte{0xf8};
     }
     const Memory disk(bytes);
@@ -242,7 +242,7 @@ TEST(GuestWords, reads_nothing_outside) {
   EXPECT_FALSE(says(bytes, 2, "ab"));
   // The check value of CRC-32C.
   Bytes digits(9);
-  put(digits, 0, "123456789");
+  put_text(digits, 0, "123456789");
   EXPECT_EQ(~crc32c(~0U, base::ConstBytes(digits)), 0xe3069283U);
 }
 

@@ -12,12 +12,12 @@ namespace {
 
 using namespace testing_images;
 
-constexpr std::string_view recipe =
+constexpr std::string_view two_layers =
     "image size=4M cluster_size=4K\ndata 0..9\nzero 20\ncompressed 30\nsnapshot\ndata 5\n";
 
-class Change : public testing::Test {
+class Proven : public testing::Test {
  protected:
-  explicit Change(std::string_view text = recipe)
+  explicit Proven(std::string_view text = two_layers)
       : built_(must(corpus::build(text))), devices_(built_), after(devices_.image) {}
 
   Proof proof() {
@@ -57,13 +57,13 @@ std::string said(const GuestRanges& ranges) {
   return text;
 }
 
-TEST_F(Change, none_is_equal) {
+TEST_F(Proven, none_is_equal) {
   const auto p = proof();
   EXPECT_TRUE(p.equal());
   EXPECT_TRUE(p.unreadable.empty());
 }
 
-TEST_F(Change, a_moved_cluster_reads_the_same) {
+TEST_F(Proven, a_moved_cluster_reads_the_same) {
   const std::uint64_t from = word(entry(2)) & format::entry_offset_mask, end = after.size();
   ASSERT_TRUE(after.resize(end + 4096));
   ASSERT_TRUE(after.write(end, cluster(from)));
@@ -71,7 +71,7 @@ TEST_F(Change, a_moved_cluster_reads_the_same) {
   EXPECT_TRUE(proof().equal());
 }
 
-TEST_F(Change, one_byte_is_told_in_every_layer_that_shows_it) {
+TEST_F(Proven, one_byte_is_told_in_every_layer_that_shows_it) {
   const std::uint64_t host = word(entry(2)) & format::entry_offset_mask;
   ASSERT_TRUE(after.write(host + 700, std::vector<std::byte>{std::byte{0xee}}));
   const auto p = proof();
@@ -79,13 +79,13 @@ TEST_F(Change, one_byte_is_told_in_every_layer_that_shows_it) {
   EXPECT_FALSE(p.nothing_worse());
 }
 
-TEST_F(Change, a_written_byte_that_stays_the_same_is_none) {
+TEST_F(Proven, a_written_byte_that_stays_the_same_is_none) {
   const std::uint64_t host = word(entry(2)) & format::entry_offset_mask;
   ASSERT_TRUE(after.write(host, cluster(host)));
   EXPECT_TRUE(proof().equal());
 }
 
-TEST_F(Change, zeros_may_take_another_form) {
+TEST_F(Proven, zeros_may_take_another_form) {
   const std::uint64_t end = after.size();
   ASSERT_TRUE(after.resize(end + 4096));
   put(after, entry(20), 0);                          // zero: nothing is allocated
@@ -94,20 +94,20 @@ TEST_F(Change, zeros_may_take_another_form) {
   EXPECT_TRUE(proof().equal());
 }
 
-TEST_F(Change, an_emptied_entry_is_a_change) {
+TEST_F(Proven, an_emptied_entry_is_a_change) {
   put(after, entry(3), 0);
   put(after, entry(30), 0);
   EXPECT_EQ(said(proof().changed), ":12288+4096 :122880+4096");
 }
 
-TEST_F(Change, a_damaged_entry_loses) {
+TEST_F(Proven, a_damaged_entry_loses) {
   put(after, entry(3), word(entry(3)) | 512);
   const auto p = proof();
   EXPECT_EQ(said(p.lost), ":12288+4096");
   EXPECT_FALSE(p.nothing_worse());
 }
 
-TEST_F(Change, a_cut_stream_loses) {
+TEST_F(Proven, a_cut_stream_loses) {
   const auto view = must(View::open(devices_.image));
   const auto all = pieces(view, view.layers()[0]);
   const auto stream = std::ranges::find(all, Piece::Kind::compressed, &Piece::kind);
@@ -115,7 +115,7 @@ TEST_F(Change, a_cut_stream_loses) {
   EXPECT_EQ(said(proof().lost), ":122880+4096 1:122880+4096");
 }
 
-TEST_F(Change, a_layer_may_come_and_go) {
+TEST_F(Proven, a_layer_may_come_and_go) {
   put(after, 56, word(56) & 0xffffffff00000000);  // refcount_table_clusters, nb_snapshots
   auto p = proof();
   ASSERT_EQ(p.layers_gone, std::vector<std::string>{"1"});
@@ -126,24 +126,24 @@ TEST_F(Change, a_layer_may_come_and_go) {
   EXPECT_TRUE(p.nothing_worse());
 }
 
-TEST_F(Change, a_smaller_disk_loses_what_was_stored) {
+TEST_F(Proven, a_smaller_disk_loses_what_was_stored) {
   put(after, 24, 32768);
   const auto p = proof();
   EXPECT_EQ(said(p.lost), ":32768+8192 :81920+4096 :122880+4096");
 }
 
-TEST_F(Change, stopped) {
+TEST_F(Proven, stopped) {
   progress_.request_stop();
   const auto view = must(View::open(devices_.image));
   EXPECT_EQ(compare(view, view, {}, progress_).error().kind, base::ErrorKind::cancelled);
 }
 
-struct Damaged : Change {
+struct Damaged : Proven {
   Damaged()
-      : Change(fmt::format(
+      : Proven(fmt::format(
             "{}damage:\nset l2[0][1].offset = l2[0][1].offset + 512\nset l2[0][2].reserved_high = 1\n"
             "set l2[0][3].reserved_high = 1\nset l2[0][4].offset = 0x40000000\n",
-            recipe)) {}
+            two_layers)) {}
 };
 
 TEST_F(Damaged, what_gets_better_is_told) {
@@ -168,8 +168,8 @@ TEST_F(Damaged, what_was_never_written_is_not_restored) {
 }
 
 // What is not allocated shows a file that nobody looked into.
-struct Backed : Change {
-  Backed() : Change("image size=4M cluster_size=4K\nbacking \"base\" format=raw\ndata 0..9\nzero 20\n") {}
+struct Backed : Proven {
+  Backed() : Proven("image size=4M cluster_size=4K\nbacking \"base\" format=raw\ndata 0..9\nzero 20\n") {}
 };
 TEST_F(Backed, what_lies_below_is_not_guessed) {
   put(after, entry(20), 0);
@@ -179,9 +179,9 @@ TEST_F(Backed, what_lies_below_is_not_guessed) {
 
 // Of an entry that is given up the backing file shows through: older data, which is no improvement. A table
 // that is found again says rightly what was never written.
-struct BackedDamaged : Change {
+struct BackedDamaged : Proven {
   BackedDamaged()
-      : Change(
+      : Proven(
             "image size=4M cluster_size=4K version=2\nbacking \"base\" format=raw\ndata 0..9\ndata "
             "512\ndamage:\n"
             "set l2[0][1].offset = 0x40000000\nset l1[1].offset = 0x40000000\n") {}
@@ -205,8 +205,8 @@ TEST_F(BackedDamaged, a_table_that_is_found_again_is_an_improvement) {
 }
 
 // Where a sector lies is a part of LUKS: the same bytes elsewhere are another plain text.
-struct Encrypted : Change {
-  Encrypted() : Change("image size=4M cluster_size=4K encryption=luks\ndata 0..9\n") {}
+struct Encrypted : Proven {
+  Encrypted() : Proven("image size=4M cluster_size=4K encryption=luks\ndata 0..9\n") {}
 };
 TEST_F(Encrypted, a_moved_cluster_is_not_proved) {
   const std::uint64_t from = word(entry(2)) & format::entry_offset_mask, end = after.size();
@@ -217,8 +217,8 @@ TEST_F(Encrypted, a_moved_cluster_is_not_proved) {
 }
 
 // A damaged field names a method that there is none of: the bytes are plain ones, as the mended field says.
-struct Misnamed : Change {
-  Misnamed() : Change("image size=4M cluster_size=4K\ndata 0..9\ndamage:\nset header.crypt_method = 16\n") {}
+struct Misnamed : Proven {
+  Misnamed() : Proven("image size=4M cluster_size=4K\ndata 0..9\ndamage:\nset header.crypt_method = 16\n") {}
 };
 TEST_F(Misnamed, a_moved_cluster_reads_the_same) {
   const std::uint64_t from = word(entry(2)) & format::entry_offset_mask, end = after.size();

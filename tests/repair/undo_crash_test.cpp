@@ -21,14 +21,14 @@ using storage::Event;
 using storage::MemoryDevice;
 
 // What was done to both devices, in one order.
-struct Done {
+struct Traced {
   bool to_image = false;
   Event event;
 };
 
 class Teller final : public storage::Wrapper {
  public:
-  Teller(storage::Device& under, bool is_image, std::vector<Done>& all)
+  Teller(storage::Device& under, bool is_image, std::vector<Traced>& all)
       : Wrapper(under), is_image_(is_image), all_(all) {}
   base::Result<void> write(std::uint64_t offset, base::ConstBytes bytes) override {
     all_.push_back({is_image_, {Event::Kind::write, offset, {bytes.begin(), bytes.end()}, 0}});
@@ -49,13 +49,13 @@ class Teller final : public storage::Wrapper {
 
  private:
   bool is_image_;
-  std::vector<Done>& all_;
+  std::vector<Traced>& all_;
 };
 
 using Visit = std::function<void(const Bytes& image, const Bytes& undo)>;
 
 // Visits all states that a crash during `all` may leave.
-void each_crash(Bytes image, Bytes undo, const std::vector<Done>& all, const Visit& visit) {
+void each_crash(Bytes image, Bytes undo, const std::vector<Traced>& all, const Visit& visit) {
   for (std::size_t begin = 0; begin < all.size();) {
     const bool to_image = all[begin].to_image;
     std::vector<Event> run;
@@ -72,15 +72,15 @@ void each_crash(Bytes image, Bytes undo, const std::vector<Done>& all, const Vis
 }
 
 // Does it, and tells what was done.
-std::vector<Done> recorded(MemoryDevice& image, MemoryDevice& undo,
-                           const std::function<bool(storage::Device&, storage::Device&)>& work) {
-  std::vector<Done> all;
+std::vector<Traced> recorded(MemoryDevice& image, MemoryDevice& undo,
+                             const std::function<bool(storage::Device&, storage::Device&)>& work) {
+  std::vector<Traced> all;
   Teller image_teller(image, true, all), undo_teller(undo, false, all);
   if (!work(image_teller, undo_teller)) throw std::runtime_error("the work failed");
   return all;
 }
 
-class UndoCrash : public testing::TestWithParam<Change> {
+class UndoCrash : public testing::TestWithParam<KnownChange> {
  protected:
   // The state is one from which the bytes come back, by the next repair or by the user.
   void judge(const Bytes& image_bytes, const Bytes& undo_bytes);

@@ -1,5 +1,6 @@
-// Devices that fail: at each call of the image and of the undo file in turn, once and from then on, with an error and
-// without a word. A change that fails says so, and undo, once the cause is gone, gives the bytes that were there.
+// ImageAndUndo that fail: at each call of the image and of the undo file in turn, once and from then on, with
+// an error and without a word. A change that fails says so, and undo, once the cause is gone, gives the bytes
+// that were there.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -48,8 +49,8 @@ void with_each_fault(const std::function<bool(const Weak&)>& run) {
   EXPECT_GT(runs, 50);
 }
 
-struct Devices {
-  Devices(const Bytes& image_bytes, const Bytes& undo_bytes, const Weak& weak)
+struct ImageAndUndo {
+  ImageAndUndo(const Bytes& image_bytes, const Bytes& undo_bytes, const Weak& weak)
       : image(image_bytes),
         undo(undo_bytes),
         faulty(weak.image ? static_cast<storage::Device&>(image) : undo, {weak.fault}),
@@ -61,13 +62,13 @@ struct Devices {
   storage::Device& seen_undo;
 };
 
-class UndoFaults : public testing::TestWithParam<Change> {};
+class UndoFaults : public testing::TestWithParam<KnownChange> {};
 
 TEST_P(UndoFaults, of_a_change_lose_nothing) {
   const auto& change = GetParam();
   const auto after = change.after();
   with_each_fault([&](const Weak& weak) {
-    Devices devices(change.before, {}, weak);
+    ImageAndUndo devices(change.before, {}, weak);
     const auto applied = apply_change(change, devices.seen_image, devices.seen_undo);
     const bool struck = devices.faulty.strikes() != 0;
     if (applied) {
@@ -90,7 +91,7 @@ TEST_P(UndoFaults, of_taking_back_lose_nothing) {
   MemoryDevice image(change.before), undo_file;
   ASSERT_TRUE(apply_change(change, image, undo_file));
   with_each_fault([&](const Weak& weak) {
-    Devices devices(image.bytes(), undo_file.bytes(), weak);
+    ImageAndUndo devices(image.bytes(), undo_file.bytes(), weak);
     const auto undone = take_back(devices.seen_image, devices.seen_undo);
     if (undone) {
       EXPECT_EQ(devices.image.bytes() == change.before, true) << weak.name();

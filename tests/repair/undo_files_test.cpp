@@ -52,7 +52,7 @@ class UndoFiles : public testing::Test {
     }
     return holes;
   }
-  void apply_to(const std::string& image, const std::string& undo_file, const Change& change) const {
+  void apply_to(const std::string& image, const std::string& undo_file, const KnownChange& change) const {
     const auto device = opened(image);
     storage::Overlay wanted(*device);
     change.make(wanted);
@@ -72,7 +72,7 @@ class UndoFiles : public testing::Test {
   }
 
   tests::Folder folder_;
-  const Change change_{
+  const KnownChange change_{
       "mixed", {}, {{100, pattern(1000, 3)}, {300'001, pattern(70'000, 4)}, {1'500'000, pattern(10, 5)}}};
 };
 

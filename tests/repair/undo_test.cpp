@@ -21,7 +21,7 @@ using storage::MemoryDevice;
 // The image after a change, and its undo file.
 struct Changed {
   MemoryDevice image, undo;
-  explicit Changed(const Change& change) : image(change.before) {
+  explicit Changed(const KnownChange& change) : image(change.before) {
     const auto applied = apply_change(change, image, undo);
     if (!applied) throw std::runtime_error(applied.error().message);
   }
@@ -34,7 +34,7 @@ UndoState state_of(const storage::Device& undo) {
   return info->state;
 }
 
-class Undo : public testing::TestWithParam<Change> {};
+class Undo : public testing::TestWithParam<KnownChange> {};
 
 TEST_P(Undo, takes_a_change_back) {
   const auto& change = GetParam();
@@ -151,7 +151,7 @@ TEST(UndoFile, is_not_just_any_file) {
 
 TEST(UndoFile, is_for_one_image) {
   // The other image has the same bytes wherever this one was changed.
-  const Change change{"hole", Bytes(65536), {{8192, pattern(512, 2)}}};
+  const KnownChange change{"hole", Bytes(65536), {{8192, pattern(512, 2)}}};
   Changed changed(change);
   auto other = Bytes(65536);
   other[5] = std::byte{1};
@@ -164,7 +164,7 @@ TEST(UndoFile, is_for_one_image) {
 
 // Between the two states there is none that a complete change could be in.
 TEST(UndoFile, of_a_complete_change_refuses_half_of_it) {
-  const Change change{"two", sample(65536), {{1024, pattern(512, 2)}, {30720, pattern(512, 3)}}};
+  const KnownChange change{"two", sample(65536), {{1024, pattern(512, 2)}, {30720, pattern(512, 3)}}};
   Changed changed(change);
   ASSERT_TRUE(changed.image.write(1024, base::ConstBytes(change.before).subspan(1024, 512)));
   EXPECT_FALSE(take_back(changed.image, changed.undo));
@@ -172,7 +172,7 @@ TEST(UndoFile, of_a_complete_change_refuses_half_of_it) {
 
 // Blocks that are sound one by one, in another order.
 TEST(UndoFile, refuses_blocks_that_were_exchanged) {
-  const Change change{"two", sample(65536), {{1024, pattern(512, 2)}, {30720, pattern(512, 3)}}};
+  const KnownChange change{"two", sample(65536), {{1024, pattern(512, 2)}, {30720, pattern(512, 3)}}};
   const Changed changed(change);
   auto bytes = changed.undo.bytes();
   constexpr std::size_t block = 16 + 16 + 512 + 32;
@@ -241,7 +241,7 @@ RC_GTEST_PROP(UndoLaw, undo_after_apply_changes_nothing, ()) {
   for (const auto place : places)
     for (auto at = place; at < std::min<std::uint64_t>(bytes.size(), place + 9000); ++at)
       bytes[at] = std::byte{0};
-  Change change{"random", bytes, {}};
+  KnownChange change{"random", bytes, {}};
   for (int step = *rc::gen::inRange(0, 12); step > 0; --step) {
     const auto place = *rc::gen::inRange<std::uint64_t>(0, 70'000);
     if (*rc::gen::inRange(0, 5) == 0)
