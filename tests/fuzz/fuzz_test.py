@@ -31,8 +31,8 @@ INTERRUPTED = 72  # libFuzzer's exit code when a signal ends it
 SANITIZED = {**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=16"}
 
 
-def ended_or(ready, process, seconds):
-    """Waits so long at most; true as soon as `ready`, false when the process ended before or the time is over."""
+def ready_in_time(ready, process, seconds):
+    """Waits for `ready` while the process runs, so long at most; whether it came."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         if ready():
@@ -57,10 +57,10 @@ def fuzz(target, folder, hurt):
     with open(log, "wb") as sink, subprocess.Popen([*words, *dictionary, *places], stdin=subprocess.DEVNULL, stdout=sink,
                                                    stderr=subprocess.STDOUT, env=SANITIZED) as process:
         # The search begins by reading all that is to be replayed: that doesn't count.
-        replayed = ended_or(lambda: b"INITED " in log.read_bytes(), process, PATIENCE)
-        ended_or(lambda: not replayed, process, SECONDS)
+        replayed = ready_in_time(lambda: b"INITED " in log.read_bytes(), process, PATIENCE)
+        ready_in_time(lambda: not replayed, process, SECONDS)
         process.send_signal(signal.SIGTERM)  # it ends at once, and tells its figures
-        ended_or(lambda: False, process, SECONDS_TO_END)
+        ready_in_time(lambda: False, process, SECONDS_TO_END)
         process.kill()
     said = log.read_text(errors="replace")
     if process.returncode != INTERRUPTED or not replayed:
